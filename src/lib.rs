@@ -1,1 +1,6 @@
-//! x
+//! `graduated-response`: which stage of its trust's graduated response is each pupil at, why, and what has to be done.
+//!
+//! The layers point down only: `grpc` to `service` to `store` and `domain`. `docs/architecture.md` says why.
+
+pub mod domain;
+pub mod proto;

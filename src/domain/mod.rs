@@ -1,0 +1,13 @@
+//! The rules of attendance, pure and total: codes, sessions, registers, tallies, stages, provisions and actions.
+//!
+//! Nothing here knows of Postgres, protobuf, tokio or the clock: a function that needs the day takes it as an argument.
+
+pub mod action;
+pub mod catalogue;
+pub mod code;
+pub mod identifiers;
+pub mod pupil;
+pub mod register;
+pub mod session;
+pub mod stage;
+pub mod tally;
