@@ -2,5 +2,9 @@
 //!
 //! The layers point down only: `grpc` to `service` to `store` and `domain`. `docs/architecture.md` says why.
 
+pub mod clock;
 pub mod domain;
+pub mod grpc;
 pub mod proto;
+pub mod service;
+pub mod store;

@@ -43,11 +43,7 @@ impl ActionState {
     /// The states to which an action in this one may be moved. From an ended state the one move is to reopen it.
     pub const fn next_states(self) -> &'static [ActionState] {
         match self {
-            ActionState::ToBeConsidered => &[
-                ActionState::Open,
-                ActionState::InProgress,
-                ActionState::NotApplicable,
-            ],
+            ActionState::ToBeConsidered => &[ActionState::Open, ActionState::InProgress, ActionState::NotApplicable],
             ActionState::Open => &[
                 ActionState::InProgress,
                 ActionState::Completed,
@@ -59,9 +55,7 @@ impl ActionState {
                 ActionState::NotApplicable,
                 ActionState::Cancelled,
             ],
-            ActionState::Completed | ActionState::NotApplicable | ActionState::Cancelled => {
-                &[ActionState::Open]
-            }
+            ActionState::Completed | ActionState::NotApplicable | ActionState::Cancelled => &[ActionState::Open],
         }
     }
 
@@ -110,9 +104,7 @@ impl ActionState {
 
     /// The state stored under a number.
     pub fn from_number(number: i16) -> Option<ActionState> {
-        ActionState::ALL
-            .into_iter()
-            .find(|state| state.number() == number)
+        ActionState::ALL.into_iter().find(|state| state.number() == number)
     }
 }
 
@@ -139,9 +131,7 @@ mod tests {
             assert!(!state.next_states().is_empty(), "{state}");
             assert!(!state.next_states().contains(&state), "{state}");
             let reachable = state == ActionState::ToBeConsidered
-                || ActionState::ALL
-                    .iter()
-                    .any(|from| from.next_states().contains(&state));
+                || ActionState::ALL.iter().any(|from| from.next_states().contains(&state));
             assert!(reachable, "{state}");
             assert_eq!(ActionState::from_number(state.number()), Some(state));
         }

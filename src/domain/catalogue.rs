@@ -208,30 +208,19 @@ mod tests {
         assert_eq!(by_stage, [20, 8, 8, 10, 10, 4]);
         for provision in &catalogue.provisions {
             let universal = provision.stage() == Some(Stage::Universal);
-            assert_eq!(
-                provision.subject == Subject::School,
-                universal,
-                "{}",
-                provision.id
-            );
+            assert_eq!(provision.subject == Subject::School, universal, "{}", provision.id);
         }
     }
 
     #[test]
     fn a_conditional_provision_is_raised_as_to_be_considered() {
         assert_eq!(Condition::Always.raised_as(), ActionState::Open);
-        assert_eq!(
-            Condition::MedicalNeed.raised_as(),
-            ActionState::ToBeConsidered
-        );
+        assert_eq!(Condition::MedicalNeed.raised_as(), ActionState::ToBeConsidered);
     }
 
     #[test]
     fn a_provision_of_a_stage_that_is_not_there_is_refused() {
-        let text =
-            include_str!("../../data/provisions.toml").replace("id = \"5-04\"", "id = \"6-01\"");
-        assert!(
-            matches!(Catalogue::parse(&text), Err(CatalogueError::NoStage(id)) if id == "6-01")
-        );
+        let text = include_str!("../../data/provisions.toml").replace("id = \"5-04\"", "id = \"6-01\"");
+        assert!(matches!(Catalogue::parse(&text), Err(CatalogueError::NoStage(id)) if id == "6-01"));
     }
 }

@@ -39,10 +39,7 @@ impl Category {
 
     /// Whether a session of this category counts as attended.
     pub const fn attended(self) -> bool {
-        matches!(
-            self,
-            Category::Attending | Category::ApprovedEducationalActivity
-        )
+        matches!(self, Category::Attending | Category::ApprovedEducationalActivity)
     }
 
     /// Whether a session of this category counts as possible.
@@ -164,8 +161,7 @@ impl AttendanceCode {
     pub const fn in_wrong_half(self, half: SessionHalf) -> bool {
         matches!(
             (self, half),
-            (AttendanceCode::PresentMorning, SessionHalf::Pm)
-                | (AttendanceCode::PresentAfternoon, SessionHalf::Am)
+            (AttendanceCode::PresentMorning, SessionHalf::Pm) | (AttendanceCode::PresentAfternoon, SessionHalf::Am)
         )
     }
 }
@@ -183,8 +179,7 @@ mod tests {
     /// The published table is the source; the enum has to say the same, line by line.
     #[test]
     fn every_line_of_the_published_table_is_a_code_and_every_code_a_line() {
-        let mut reader =
-            csv::Reader::from_reader(include_str!("../../data/attendance_codes.csv").as_bytes());
+        let mut reader = csv::Reader::from_reader(include_str!("../../data/attendance_codes.csv").as_bytes());
         let mut lines = 0;
         for record in reader.records() {
             let record = record.unwrap();

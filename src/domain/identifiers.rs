@@ -174,11 +174,7 @@ pub struct Laestab(String);
 impl Laestab {
     /// Reads a LAESTAB: 7 digits, with a `/`, a `-` or a space between the parts or with nothing.
     pub fn parse(text: &str) -> Result<Laestab, IdentifierError> {
-        let digits: String = text
-            .trim()
-            .chars()
-            .filter(|c| !matches!(c, '/' | '-' | ' '))
-            .collect();
+        let digits: String = text.trim().chars().filter(|c| !matches!(c, '/' | '-' | ' ')).collect();
         if digits.len() == 7 && digits.bytes().all(|byte| byte.is_ascii_digit()) {
             Ok(Laestab(digits))
         } else {
@@ -189,11 +185,7 @@ impl Laestab {
     /// Reads the two numbers apart, padding the establishment to 4 digits and the local authority to 3: spreadsheets
     /// take leading zeros away.
     pub fn from_parts(authority: &str, establishment: &str) -> Result<Laestab, IdentifierError> {
-        Laestab::parse(&format!(
-            "{:0>3}{:0>4}",
-            authority.trim(),
-            establishment.trim()
-        ))
+        Laestab::parse(&format!("{:0>3}{:0>4}", authority.trim(), establishment.trim()))
     }
 
     /// The seven digits.
@@ -214,9 +206,7 @@ pub struct MisIdentifier {
 impl MisIdentifier {
     /// Checks both parts; the value is trimmed.
     pub fn parse(source: &str, value: &str) -> Result<MisIdentifier, IdentifierError> {
-        let allowed = |byte: u8| {
-            byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._:-".contains(&byte)
-        };
+        let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._:-".contains(&byte);
         if !(1..=64).contains(&source.len()) || !source.bytes().all(allowed) {
             return Err(IdentifierError::MisSourceShape);
         }
@@ -316,10 +306,7 @@ mod tests {
         assert!(Urn::parse("10001").is_err());
         assert!(Urn::parse("1000011").is_err());
         assert_eq!(Laestab::parse("999/1001").unwrap().as_str(), "9991001");
-        assert_eq!(
-            Laestab::from_parts("201", "12").unwrap().as_str(),
-            "2010012"
-        );
+        assert_eq!(Laestab::from_parts("201", "12").unwrap().as_str(), "2010012");
         assert!(Laestab::from_parts("XXX", "XXXX").is_err());
     }
 

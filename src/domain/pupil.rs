@@ -56,8 +56,7 @@ impl EnrolmentSpan {
     }
 
     fn overlaps(&self, other: &EnrolmentSpan) -> bool {
-        self.end.is_none_or(|end| end >= other.start)
-            && other.end.is_none_or(|end| end >= self.start)
+        self.end.is_none_or(|end| end >= other.start) && other.end.is_none_or(|end| end >= self.start)
     }
 
     /// Whether two enrolments of one pupil may stand side by side: they do not overlap, or are main and subsidiary at two
@@ -65,8 +64,7 @@ impl EnrolmentSpan {
     pub fn compatible(&self, other: &EnrolmentSpan) -> bool {
         let dual = matches!(
             (self.kind, other.kind),
-            (EnrolmentKind::Main, EnrolmentKind::Subsidiary)
-                | (EnrolmentKind::Subsidiary, EnrolmentKind::Main)
+            (EnrolmentKind::Main, EnrolmentKind::Subsidiary) | (EnrolmentKind::Subsidiary, EnrolmentKind::Main)
         );
         !self.overlaps(other) || (dual && self.school != other.school)
     }

@@ -78,11 +78,7 @@ pub fn merge(stored: &mut Vec<u8>, offset: usize, first: usize, incoming: &[u8])
                 _ => diff.first_entry_runs.push((index, 1)),
             }
         } else {
-            diff.changes.push(Change {
-                index,
-                old: *old,
-                new,
-            });
+            diff.changes.push(Change { index, old: *old, new });
         }
         diff.touched = Some((diff.touched.map_or(index, |(from, _)| from), index));
         *old = new;
@@ -93,10 +89,7 @@ pub fn merge(stored: &mut Vec<u8>, offset: usize, first: usize, incoming: &[u8])
 
 /// Leaves off the bytes after the last mark.
 pub fn trim(marks: &mut Vec<u8>) {
-    let length = marks
-        .iter()
-        .rposition(|mark| *mark != 0)
-        .map_or(0, |last| last + 1);
+    let length = marks.iter().rposition(|mark| *mark != 0).map_or(0, |last| last + 1);
     marks.truncate(length);
 }
 
@@ -134,10 +127,7 @@ pub fn stage_since(
         }
         tally
     };
-    let mut tally: Tally = registers
-        .iter()
-        .map(|marks| tally_to(marks, year, as_of))
-        .sum();
+    let mut tally: Tally = registers.iter().map(|marks| tally_to(marks, year, as_of)).sum();
     let mut since = None;
     for day in (0..year.sessions_to(as_of) / 2).rev() {
         if policy.judge(tally).stage != stage {

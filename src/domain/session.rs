@@ -61,6 +61,11 @@ impl AcademicYear {
         AcademicYear::from_start_year(start_year)
     }
 
+    /// The academic year to which a date belongs, the first or the last of [`AcademicYear::RANGE`] for a date outside it.
+    pub fn clamped(date: NaiveDate) -> AcademicYear {
+        AcademicYear::containing(date).unwrap_or(AcademicYear(if date.year() < 2000 { 1990 } else { 2200 }))
+    }
+
     /// The year in which it begins.
     pub const fn start_year(self) -> i16 {
         self.0
@@ -117,9 +122,7 @@ impl fmt::Display for AcademicYear {
 
 /// The date in Europe/London at an instant: the day on which the service judges, whatever the clock of its host.
 pub fn london_date(instant: DateTime<Utc>) -> NaiveDate {
-    instant
-        .with_timezone(&chrono_tz::Europe::London)
-        .date_naive()
+    instant.with_timezone(&chrono_tz::Europe::London).date_naive()
 }
 
 #[cfg(test)]
@@ -137,18 +140,9 @@ mod tests {
     fn a_leap_day_has_two_bytes_of_its_own() {
         let year = AcademicYear::from_start_year(2027).unwrap();
         assert_eq!(year.sessions(), 732);
-        assert_eq!(
-            year.index_of(session("2028-02-28", SessionHalf::Pm)),
-            Some(423)
-        );
-        assert_eq!(
-            year.index_of(session("2028-02-29", SessionHalf::Am)),
-            Some(424)
-        );
-        assert_eq!(
-            year.index_of(session("2028-03-01", SessionHalf::Am)),
-            Some(426)
-        );
+        assert_eq!(year.index_of(session("2028-02-28", SessionHalf::Pm)), Some(423));
+        assert_eq!(year.index_of(session("2028-02-29", SessionHalf::Am)), Some(424));
+        assert_eq!(year.index_of(session("2028-03-01", SessionHalf::Am)), Some(426));
     }
 
     #[test]

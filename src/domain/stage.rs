@@ -7,9 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::tally::Tally;
 
 /// The six stages of the graduated response, in order of need.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum Stage {
     /// Universal support.
@@ -182,8 +180,7 @@ impl Policy {
     /// The stage that a tally gives, with what it rests on.
     pub fn judge(&self, tally: Tally) -> Judgement {
         let computed_stage = self.band_of(tally);
-        let too_little_data =
-            tally.possible == 0 || tally.possible < u64::from(self.minimum_possible);
+        let too_little_data = tally.possible == 0 || tally.possible < u64::from(self.minimum_possible);
         Judgement {
             stage: if too_little_data {
                 Stage::Universal
@@ -201,10 +198,7 @@ impl Policy {
             return Stage::Universal;
         }
         let (value, unit) = match self.comparison {
-            Comparison::Exact => (
-                u128::from(tally.attended) * 1000,
-                u128::from(tally.possible),
-            ),
+            Comparison::Exact => (u128::from(tally.attended) * 1000, u128::from(tally.possible)),
             Comparison::Rounded => (u128::from(tally.attendance_tenths().unwrap_or(0)), 1),
         };
         for (bound, stage) in self.lower_bounds.iter().zip(Stage::ALL) {
@@ -219,26 +213,15 @@ impl Policy {
     /// The band of a stage.
     pub fn band(&self, stage: Stage) -> Band {
         let number = usize::from(stage.number());
-        let lower = self
-            .lower_bounds
-            .get(number)
-            .copied()
-            .unwrap_or(LowerBound::from(0));
-        let upper = match number
-            .checked_sub(1)
-            .and_then(|above| self.lower_bounds.get(above))
-        {
+        let lower = self.lower_bounds.get(number).copied().unwrap_or(LowerBound::from(0));
+        let upper = match number.checked_sub(1).and_then(|above| self.lower_bounds.get(above)) {
             Some(bound) => LowerBound {
                 tenths: bound.tenths,
                 inclusive: !bound.inclusive,
             },
             None => LowerBound::from(1000),
         };
-        Band {
-            stage,
-            lower,
-            upper,
-        }
+        Band { stage, lower, upper }
     }
 
     /// The better stages, nearest first, with the sessions attended in a row that reach each. One that lies further than

@@ -1,0 +1,5 @@
+//! The contract served by tonic: a handler is conversion, one call into `service`, conversion.
+
+pub mod convert;
+pub mod page_token;
+pub mod status;

@@ -1,0 +1,74 @@
+//! Use cases: one function each, over the domain and the store, with no protobuf.
+
+pub mod error;
+
+use crate::clock::Clock;
+use crate::store::Store;
+
+pub use error::ServiceError;
+
+/// How much one call may ask for.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// The most items of one batch of sessions.
+    pub session_items_max: usize,
+    /// The most pupils of one batch of pupils.
+    pub pupil_items_max: usize,
+    /// The most pupils of one `BatchGetPupilStages`.
+    pub batch_get_max: usize,
+    /// The most rows of one page.
+    pub page_size_max: usize,
+    /// The most warnings that an answer lists.
+    pub warnings_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            session_items_max: 50_000,
+            pupil_items_max: 10_000,
+            batch_get_max: 1_000,
+            page_size_max: 1_000,
+            warnings_max: 1_000,
+        }
+    }
+}
+
+/// The use cases, with what they work on.
+#[derive(Clone)]
+pub struct Service {
+    /// The database.
+    pub store: Store,
+    /// The clock.
+    pub clock: Clock,
+    /// How much one call may ask for.
+    pub limits: Limits,
+}
+
+/// A page of a list: how many, and from where on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page<K> {
+    /// How many rows at the most.
+    pub size: usize,
+    /// The key of the last row of the page before; nothing for the first page.
+    pub after: Option<K>,
+}
+
+/// The rows of a page, and the key of the last where there are more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PageOf<T, K> {
+    /// The rows.
+    pub rows: Vec<T>,
+    /// Where the next page begins; nothing on the last.
+    pub next: Option<K>,
+}
+
+impl<T, K> PageOf<T, K> {
+    /// Makes a page of one row more than were asked for: the one too many tells that there is a next page.
+    pub fn from_rows(mut rows: Vec<T>, size: usize, key: impl Fn(&T) -> K) -> PageOf<T, K> {
+        let more = rows.len() > size;
+        rows.truncate(size);
+        let next = if more { rows.last().map(key) } else { None };
+        PageOf { rows, next }
+    }
+}

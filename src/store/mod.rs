@@ -1,0 +1,131 @@
+//! Postgres through diesel: the pool, transactions that belong to one trust, and migrations.
+
+pub mod migrations;
+pub mod schema;
+
+use std::ops::{Deref, DerefMut};
+
+use diesel_async::pooled_connection::deadpool::{Object, Pool};
+use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod};
+use diesel_async::{
+    AnsiTransactionManager, AsyncConnection, AsyncPgConnection, SimpleAsyncConnection, TransactionManager,
+};
+use futures::FutureExt;
+
+use crate::domain::identifiers::TrustId;
+
+/// The role as which the service works once it is connected: it owns nothing and bypasses nothing.
+pub const SERVICE_ROLE: &str = "graduated_response_service";
+
+/// What went wrong in the store.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// No connection could be had from the pool.
+    #[error("no database connection could be had: {0}")]
+    Pool(#[from] diesel_async::pooled_connection::deadpool::PoolError),
+    /// The pool could not be built.
+    #[error("the connection pool could not be built: {0}")]
+    PoolBuild(#[from] diesel_async::pooled_connection::deadpool::BuildError),
+    /// A connection could not be made.
+    #[error("the database could not be reached: {0}")]
+    Connection(#[from] diesel::ConnectionError),
+    /// A statement failed.
+    #[error("a statement failed: {0}")]
+    Query(#[from] diesel::result::Error),
+    /// Something stored is not what the service stores.
+    #[error("the database holds something that the service does not store: {0}")]
+    Corrupt(&'static str),
+    /// A migration failed.
+    #[error("a migration failed: {0}")]
+    Migration(String),
+}
+
+impl StoreError {
+    /// Whether the same transaction may succeed if it is tried again: a deadlock or a serialization failure.
+    pub fn is_transient(&self) -> bool {
+        use diesel::result::{DatabaseErrorKind, Error};
+        match self {
+            StoreError::Query(Error::DatabaseError(DatabaseErrorKind::SerializationFailure, _)) => true,
+            StoreError::Query(Error::DatabaseError(_, information)) => {
+                information.message().contains("deadlock detected")
+            }
+            _ => false,
+        }
+    }
+}
+
+/// The database.
+#[derive(Clone)]
+pub struct Store {
+    pool: Pool<AsyncPgConnection>,
+}
+
+impl Store {
+    /// Connects lazily to the database at `url` with at most `connections_max` connections, each of which works as the
+    /// service's role.
+    pub fn new(url: &str, connections_max: usize) -> Result<Store, StoreError> {
+        let mut config = ManagerConfig::default();
+        config.recycling_method = RecyclingMethod::Fast;
+        config.custom_setup = Box::new(|url| connect_as_service(url).boxed());
+        let manager = AsyncDieselConnectionManager::<AsyncPgConnection>::new_with_config(url, config);
+        let pool = Pool::builder(manager).max_size(connections_max).build()?;
+        Ok(Store { pool })
+    }
+
+    /// A connection that belongs to no trust: it reads the directory of trusts, and no row of any tenant.
+    pub async fn connection(&self) -> Result<Object<AsyncPgConnection>, StoreError> {
+        Ok(self.pool.get().await?)
+    }
+
+    /// Begins a transaction that sees the rows of one trust. Dropped without a commit, it is rolled back.
+    pub async fn begin(&self, trust: TrustId) -> Result<TrustTransaction, StoreError> {
+        let mut connection = self.pool.get().await?;
+        // The trust is a UUID, so it can be written into the statement: SET takes no parameters.
+        let begin = format!("BEGIN; SET LOCAL app.trust_id = '{trust}'");
+        AnsiTransactionManager::begin_transaction_sql(&mut *connection, &begin).await?;
+        Ok(TrustTransaction { connection })
+    }
+}
+
+async fn connect_as_service(url: &str) -> diesel::ConnectionResult<AsyncPgConnection> {
+    let mut connection = AsyncPgConnection::establish(url).await?;
+    connection
+        .batch_execute(&format!("SET ROLE {SERVICE_ROLE}"))
+        .await
+        .map_err(diesel::ConnectionError::CouldntSetupConfiguration)?;
+    Ok(connection)
+}
+
+/// A transaction of one trust. The pool closes a connection that comes back within a transaction, so one that is dropped
+/// (an error, a call that was cancelled) stops its work and leaves nothing.
+pub struct TrustTransaction {
+    connection: Object<AsyncPgConnection>,
+}
+
+impl TrustTransaction {
+    /// Commits. What was written is durable when this returns.
+    pub async fn commit(mut self) -> Result<(), StoreError> {
+        AnsiTransactionManager::commit_transaction(&mut *self.connection).await?;
+        Ok(())
+    }
+
+    /// Takes everything back, and gives the connection back whole.
+    pub async fn rollback(mut self) -> Result<(), StoreError> {
+        AnsiTransactionManager::rollback_transaction(&mut *self.connection).await?;
+        Ok(())
+    }
+}
+
+impl Deref for TrustTransaction {
+    type Target = AsyncPgConnection;
+
+    fn deref(&self) -> &AsyncPgConnection {
+        &self.connection
+    }
+}
+
+impl DerefMut for TrustTransaction {
+    fn deref_mut(&mut self) -> &mut AsyncPgConnection {
+        &mut self.connection
+    }
+}

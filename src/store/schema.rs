@@ -1,0 +1,97 @@
+//! The tables, as `migrations/` lays them down.
+#![allow(missing_docs)]
+
+diesel::table! { trusts (trust_id) {
+    trust_id -> Uuid, name -> Text, version -> BigInt, created_at -> Timestamptz, updated_at -> Timestamptz,
+} }
+
+diesel::table! { feeds (trust_id) {
+    trust_id -> Uuid, position -> BigInt,
+} }
+
+diesel::table! { schools (trust_id, school_id) {
+    trust_id -> Uuid, school_id -> Uuid, urn -> Text, name -> Text, phase -> SmallInt, laestab -> Nullable<Text>,
+    session_minutes -> SmallInt, version -> BigInt, created_at -> Timestamptz, updated_at -> Timestamptz,
+} }
+
+diesel::table! { policies (trust_id, version) {
+    trust_id -> Uuid, version -> Integer, settings -> Jsonb, created_at -> Timestamptz,
+    activated_at -> Nullable<Timestamptz>,
+} }
+
+diesel::table! { catalogues (trust_id, version) {
+    trust_id -> Uuid, version -> Integer, created_at -> Timestamptz, activated_at -> Nullable<Timestamptz>,
+} }
+
+diesel::table! { provisions (trust_id, catalogue_version, provision_id) {
+    trust_id -> Uuid, catalogue_version -> Integer, provision_id -> Text, ordinal -> SmallInt, stage -> SmallInt,
+    title -> Text, guidance -> Text, subject -> Text, kind -> Text, condition -> Text,
+    review_days -> Nullable<SmallInt>, responsible_roles -> Array<Text>,
+} }
+
+diesel::table! { pupils (trust_id, pupil_id) {
+    trust_id -> Uuid, pupil_id -> Uuid, given_name -> Text, family_name -> Text, date_of_birth -> Nullable<Date>,
+    year_group -> Nullable<SmallInt>, version -> BigInt, created_at -> Timestamptz, updated_at -> Timestamptz,
+} }
+
+diesel::table! { pupil_identifiers (trust_id, kind, source, value) {
+    trust_id -> Uuid, kind -> SmallInt, source -> Text, value -> Text, pupil_id -> Uuid, is_current -> Bool,
+    created_at -> Timestamptz,
+} }
+
+diesel::table! { enrolments (trust_id, enrolment_id) {
+    trust_id -> Uuid, enrolment_id -> Uuid, pupil_id -> Uuid, school_id -> Uuid, kind -> SmallInt, start_date -> Date,
+    end_date -> Nullable<Date>,
+} }
+
+diesel::table! { registers (trust_id, pupil_id, academic_year, enrolment_id) {
+    trust_id -> Uuid, pupil_id -> Uuid, academic_year -> SmallInt, enrolment_id -> Uuid, school_id -> Uuid,
+    attended -> SmallInt, possible -> SmallInt, unauthorised -> SmallInt, next_mark_on -> Nullable<Date>,
+    marks -> Binary,
+} }
+
+diesel::table! { batches (trust_id, request_id) {
+    trust_id -> Uuid, request_id -> Uuid, fingerprint -> Binary, answer -> Jsonb, recorded_at -> Timestamptz,
+} }
+
+diesel::table! { first_entries (trust_id, school_id, academic_year, request_id) {
+    trust_id -> Uuid, school_id -> Uuid, academic_year -> SmallInt, request_id -> Uuid, recorded_at -> Timestamptz,
+    runs -> Binary,
+} }
+
+diesel::table! { mark_revisions (trust_id, pupil_id, revision_id) {
+    trust_id -> Uuid, pupil_id -> Uuid, revision_id -> Uuid, enrolment_id -> Uuid, academic_year -> SmallInt,
+    session_index -> SmallInt, old_code -> SmallInt, new_code -> SmallInt, reason -> Text, corrected_by_name -> Text,
+    corrected_by_position -> Text, recorded_at -> Timestamptz, request_id -> Uuid,
+} }
+
+diesel::table! { pupil_stages (trust_id, pupil_id) {
+    trust_id -> Uuid, pupil_id -> Uuid, stage -> SmallInt, academic_year -> SmallInt, since -> Nullable<Date>,
+    policy_version -> Integer, episode -> Integer, episode_open -> Bool, raised_to -> SmallInt,
+    changed_at -> Nullable<Timestamptz>,
+} }
+
+diesel::table! { transitions (trust_id, position) {
+    trust_id -> Uuid, position -> BigInt, pupil_id -> Uuid, from_stage -> SmallInt, to_stage -> SmallInt,
+    effective_on -> Date, recorded_at -> Timestamptz, cause -> Text, policy_version -> Integer,
+    academic_year -> SmallInt, attended -> Integer, possible -> Integer, unauthorised -> Integer, episode -> Integer,
+    request_id -> Nullable<Uuid>,
+} }
+
+diesel::table! { episodes (trust_id, pupil_id, episode) {
+    trust_id -> Uuid, pupil_id -> Uuid, episode -> Integer, catalogue_version -> Integer, academic_year -> SmallInt,
+    raised_at -> Array<Timestamptz>, opened_at -> Timestamptz, closed_at -> Nullable<Timestamptz>,
+} }
+
+diesel::table! { actions (trust_id, pupil_id, episode, provision_id) {
+    trust_id -> Uuid, pupil_id -> Uuid, episode -> Integer, provision_id -> Text, state -> SmallInt, version -> BigInt,
+    updated_at -> Timestamptz,
+} }
+
+diesel::table! { action_entries (trust_id, pupil_id, episode, provision_id, ordinal) {
+    trust_id -> Uuid, pupil_id -> Uuid, episode -> Integer, provision_id -> Text, ordinal -> Integer, kind -> Text,
+    from_state -> Nullable<SmallInt>, to_state -> Nullable<SmallInt>, text -> Text, recorded_by_name -> Text,
+    recorded_by_position -> Text, recorded_at -> Timestamptz, request_id -> Nullable<Uuid>,
+} }
+
+diesel::allow_tables_to_appear_in_same_query!(pupil_stages, registers, enrolments, pupils, pupil_identifiers, schools);
