@@ -203,8 +203,9 @@ CREATE TABLE batches (
 );
 
 -- When each session was first marked: with the revisions, what the service knew at any moment. One row is one batch's
--- first entries of one school's year: for each register its enrolment (16 bytes), a count of runs (2 bytes, big-endian) and
--- the runs (first place and length, 2 bytes each). Append only.
+-- first entries of one school's year, as groups of registers that share the same places: a count of runs (2 bytes,
+-- big-endian), the runs (first place and length, 2 bytes each), a count of enrolments (4 bytes), the enrolments (16 bytes
+-- each). Append only.
 CREATE TABLE first_entries (
     trust_id uuid NOT NULL,
     school_id uuid NOT NULL,
@@ -214,6 +215,8 @@ CREATE TABLE first_entries (
     runs bytea NOT NULL,
     PRIMARY KEY (trust_id, school_id, academic_year, request_id)
 );
+-- Identifiers do not compress: do not try.
+ALTER TABLE first_entries ALTER COLUMN runs SET STORAGE EXTERNAL;
 
 -- One changed mark: the original entry, the new one, why, when and by whom. Append only.
 CREATE TABLE mark_revisions (

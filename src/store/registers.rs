@@ -1,0 +1,509 @@
+//! Registers, revisions and first entries: set-based, a fixed number of statements whatever the size of a batch.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use diesel::prelude::*;
+use diesel::sql_types;
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use uuid::Uuid;
+
+use super::StoreError;
+use super::schema::registers;
+use crate::domain::code::AttendanceCode;
+use crate::domain::identifiers::TrustId;
+use crate::domain::register::Change;
+use crate::domain::session::{AcademicYear, SESSIONS_MAX};
+use crate::domain::tally::Tally;
+
+/// A part of every register of a batch: enough to merge marks that lie within it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// The first place.
+    pub offset: usize,
+    /// How many places.
+    pub length: usize,
+}
+
+impl Window {
+    /// The whole register.
+    pub const WHOLE: Window = Window {
+        offset: 0,
+        length: SESSIONS_MAX,
+    };
+}
+
+/// An enrolment with its register of one of the years asked for, where it has one.
+#[derive(Debug, QueryableByName)]
+pub struct EnrolmentRegister {
+    /// The pupil.
+    #[diesel(sql_type = sql_types::Uuid)]
+    pub pupil_id: Uuid,
+    /// The enrolment.
+    #[diesel(sql_type = sql_types::Uuid)]
+    pub enrolment_id: Uuid,
+    /// The school.
+    #[diesel(sql_type = sql_types::Uuid)]
+    pub school_id: Uuid,
+    /// The number of the enrolment's kind.
+    #[diesel(sql_type = sql_types::SmallInt)]
+    pub kind: i16,
+    /// The first day on roll.
+    #[diesel(sql_type = sql_types::Date)]
+    pub start_date: NaiveDate,
+    /// The last day on roll.
+    #[diesel(sql_type = sql_types::Nullable<sql_types::Date>)]
+    pub end_date: Option<NaiveDate>,
+    /// The register's year; nothing where there is no register.
+    #[diesel(sql_type = sql_types::Nullable<sql_types::SmallInt>)]
+    pub academic_year: Option<i16>,
+    /// Sessions attended.
+    #[diesel(sql_type = sql_types::Nullable<sql_types::SmallInt>)]
+    pub attended: Option<i16>,
+    /// Sessions possible.
+    #[diesel(sql_type = sql_types::Nullable<sql_types::SmallInt>)]
+    pub possible: Option<i16>,
+    /// Sessions of unauthorised absence.
+    #[diesel(sql_type = sql_types::Nullable<sql_types::SmallInt>)]
+    pub unauthorised: Option<i16>,
+    /// The date of the first mark that the counts leave out.
+    #[diesel(sql_type = sql_types::Nullable<sql_types::Date>)]
+    pub next_mark_on: Option<NaiveDate>,
+    /// How many places the register has in all.
+    #[diesel(sql_type = sql_types::Nullable<sql_types::Integer>)]
+    pub length: Option<i32>,
+    /// The marks within the window, or all of them where the counts are out of date.
+    #[diesel(sql_type = sql_types::Nullable<sql_types::Binary>)]
+    pub part: Option<Vec<u8>>,
+}
+
+/// Counts as they are stored: authorised absence is what is left of the possible sessions.
+pub fn stored_tally(attended: i16, possible: i16, unauthorised: i16) -> Tally {
+    let count = |count: i16| u64::try_from(count).unwrap_or_default();
+    let (attended, possible, unauthorised) = (count(attended), count(possible), count(unauthorised));
+    Tally {
+        attended,
+        possible,
+        unauthorised,
+        authorised: possible.saturating_sub(attended + unauthorised),
+    }
+}
+
+/// Every enrolment of the pupils, each with its registers of the years, in the order of the pupils. Where a register's
+/// counts are out of date on `today`, all of its marks come, whatever the window.
+pub async fn load(
+    conn: &mut AsyncPgConnection,
+    trust: TrustId,
+    pupils: &[Uuid],
+    years: &[i16],
+    window: Window,
+    today: NaiveDate,
+) -> Result<Vec<EnrolmentRegister>, StoreError> {
+    let rows = diesel::sql_query(
+        "SELECT e.pupil_id, e.enrolment_id, e.school_id, e.kind, e.start_date, e.end_date,
+                r.academic_year, r.attended, r.possible, r.unauthorised, r.next_mark_on,
+                octet_length(r.marks) AS length,
+                CASE WHEN r.next_mark_on <= $6 THEN r.marks ELSE substring(r.marks FROM $4 + 1 FOR $5) END AS part
+         FROM enrolments e
+         LEFT JOIN registers r
+             ON r.trust_id = $1 AND r.pupil_id = e.pupil_id AND r.enrolment_id = e.enrolment_id
+             AND r.academic_year = ANY($3)
+         WHERE e.trust_id = $1 AND e.pupil_id = ANY($2)
+         ORDER BY e.pupil_id, e.start_date, e.enrolment_id",
+    )
+    .bind::<sql_types::Uuid, _>(trust.0)
+    .bind::<sql_types::Array<sql_types::Uuid>, _>(pupils)
+    .bind::<sql_types::Array<sql_types::SmallInt>, _>(years)
+    .bind::<sql_types::Integer, _>(place(window.offset))
+    .bind::<sql_types::Integer, _>(place(window.length))
+    .bind::<sql_types::Date, _>(today)
+    .load(conn)
+    .await?;
+    Ok(rows)
+}
+
+/// A place in a register, or a count of places, as the database takes it: at most 732.
+fn place(place: usize) -> i32 {
+    i32::try_from(place).unwrap_or(i32::MAX)
+}
+
+/// A register as a batch leaves it.
+#[derive(Debug)]
+pub struct RegisterWrite {
+    /// The pupil.
+    pub pupil_id: Uuid,
+    /// The enrolment.
+    pub enrolment_id: Uuid,
+    /// The school.
+    pub school_id: Uuid,
+    /// The year.
+    pub year: AcademicYear,
+    /// The first place that is written.
+    pub offset: usize,
+    /// The bytes from there on. What lies outside them stays as it is.
+    pub bytes: Vec<u8>,
+    /// The counts.
+    pub tally: Tally,
+    /// The date of the first mark that the counts leave out.
+    pub next_mark_on: Option<NaiveDate>,
+}
+
+#[derive(Default)]
+struct Columns {
+    pupil_ids: Vec<Uuid>,
+    enrolment_ids: Vec<Uuid>,
+    school_ids: Vec<Uuid>,
+    years: Vec<i16>,
+    offsets: Vec<i32>,
+    bytes: Vec<Vec<u8>>,
+    attended: Vec<i16>,
+    possible: Vec<i16>,
+    unauthorised: Vec<i16>,
+    next_marks_on: Vec<Option<NaiveDate>>,
+}
+
+impl Columns {
+    fn of(writes: Vec<RegisterWrite>) -> Columns {
+        // A register has at most 732 sessions, so every count fits.
+        let count = |count: u64| i16::try_from(count).unwrap_or(i16::MAX);
+        let mut columns = Columns::default();
+        for write in writes {
+            columns.pupil_ids.push(write.pupil_id);
+            columns.enrolment_ids.push(write.enrolment_id);
+            columns.school_ids.push(write.school_id);
+            columns.years.push(write.year.start_year());
+            columns.offsets.push(place(write.offset));
+            columns.bytes.push(write.bytes);
+            columns.attended.push(count(write.tally.attended));
+            columns.possible.push(count(write.tally.possible));
+            columns.unauthorised.push(count(write.tally.unauthorised));
+            columns.next_marks_on.push(write.next_mark_on);
+        }
+        columns
+    }
+}
+
+/// Writes registers that are there already.
+pub async fn update(
+    conn: &mut AsyncPgConnection,
+    trust: TrustId,
+    writes: Vec<RegisterWrite>,
+) -> Result<(), StoreError> {
+    if writes.is_empty() {
+        return Ok(());
+    }
+    let columns = Columns::of(writes);
+    let expected = columns.pupil_ids.len();
+    let updated = diesel::sql_query(
+        r"UPDATE registers r
+          SET marks = rtrim(
+                  substring(r.marks FOR n.at)
+                  || substring($11 FOR greatest(0, n.at - octet_length(r.marks)))
+                  || n.chunk
+                  || substring(r.marks FROM n.at + octet_length(n.chunk) + 1),
+                  '\x00'),
+              attended = n.attended, possible = n.possible, unauthorised = n.unauthorised, next_mark_on = n.next_mark_on
+          FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10)
+              AS n(pupil_id, enrolment_id, academic_year, at, chunk, attended, possible, unauthorised, next_mark_on)
+          WHERE r.trust_id = $1 AND r.pupil_id = n.pupil_id AND r.academic_year = n.academic_year
+              AND r.enrolment_id = n.enrolment_id",
+    )
+    .bind::<sql_types::Uuid, _>(trust.0)
+    .bind::<sql_types::Array<sql_types::Uuid>, _>(columns.pupil_ids)
+    .bind::<sql_types::Array<sql_types::Uuid>, _>(columns.enrolment_ids)
+    .bind::<sql_types::Array<sql_types::SmallInt>, _>(columns.years)
+    .bind::<sql_types::Array<sql_types::Integer>, _>(columns.offsets)
+    .bind::<sql_types::Array<sql_types::Binary>, _>(columns.bytes)
+    .bind::<sql_types::Array<sql_types::SmallInt>, _>(columns.attended)
+    .bind::<sql_types::Array<sql_types::SmallInt>, _>(columns.possible)
+    .bind::<sql_types::Array<sql_types::SmallInt>, _>(columns.unauthorised)
+    .bind::<sql_types::Array<sql_types::Nullable<sql_types::Date>>, _>(columns.next_marks_on)
+    .bind::<sql_types::Binary, _>(vec![0u8; SESSIONS_MAX])
+    .execute(conn)
+    .await?;
+    if updated == expected {
+        Ok(())
+    } else {
+        Err(StoreError::Corrupt("registers: a row that was read is gone"))
+    }
+}
+
+/// Writes registers that are not there yet.
+pub async fn insert(
+    conn: &mut AsyncPgConnection,
+    trust: TrustId,
+    mut writes: Vec<RegisterWrite>,
+) -> Result<(), StoreError> {
+    if writes.is_empty() {
+        return Ok(());
+    }
+    for write in &mut writes {
+        if write.offset > 0 {
+            let mut bytes = vec![0; write.offset];
+            bytes.append(&mut write.bytes);
+            write.bytes = bytes;
+        }
+        crate::domain::register::trim(&mut write.bytes);
+    }
+    let columns = Columns::of(writes);
+    diesel::sql_query(
+        "INSERT INTO registers (trust_id, pupil_id, enrolment_id, school_id, academic_year, marks, attended, possible,
+             unauthorised, next_mark_on)
+         SELECT $1, n.* FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10) AS n",
+    )
+    .bind::<sql_types::Uuid, _>(trust.0)
+    .bind::<sql_types::Array<sql_types::Uuid>, _>(columns.pupil_ids)
+    .bind::<sql_types::Array<sql_types::Uuid>, _>(columns.enrolment_ids)
+    .bind::<sql_types::Array<sql_types::Uuid>, _>(columns.school_ids)
+    .bind::<sql_types::Array<sql_types::SmallInt>, _>(columns.years)
+    .bind::<sql_types::Array<sql_types::Binary>, _>(columns.bytes)
+    .bind::<sql_types::Array<sql_types::SmallInt>, _>(columns.attended)
+    .bind::<sql_types::Array<sql_types::SmallInt>, _>(columns.possible)
+    .bind::<sql_types::Array<sql_types::SmallInt>, _>(columns.unauthorised)
+    .bind::<sql_types::Array<sql_types::Nullable<sql_types::Date>>, _>(columns.next_marks_on)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// A register with all of its marks.
+#[derive(Clone, Debug, PartialEq, Eq, Queryable)]
+pub struct WholeRegister {
+    /// The pupil.
+    pub pupil_id: Uuid,
+    /// The enrolment.
+    pub enrolment_id: Uuid,
+    /// The school.
+    pub school_id: Uuid,
+    /// The marks.
+    pub marks: Vec<u8>,
+}
+
+/// All marks of the pupils' registers of one year, by pupil.
+pub async fn whole(
+    conn: &mut AsyncPgConnection,
+    trust: TrustId,
+    pupils: &[Uuid],
+    year: AcademicYear,
+) -> Result<Vec<WholeRegister>, StoreError> {
+    Ok(registers::table
+        .filter(registers::trust_id.eq(trust.0))
+        .filter(registers::pupil_id.eq_any(pupils))
+        .filter(registers::academic_year.eq(year.start_year()))
+        .order((registers::pupil_id, registers::school_id, registers::enrolment_id))
+        .select((
+            registers::pupil_id,
+            registers::enrolment_id,
+            registers::school_id,
+            registers::marks,
+        ))
+        .load(conn)
+        .await?)
+}
+
+/// Pupils whose counts are out of date on `today` because marks entered ahead of time have come into their day.
+pub async fn pupils_with_marks_come_due(
+    conn: &mut AsyncPgConnection,
+    trust: TrustId,
+    today: NaiveDate,
+    most: i64,
+) -> Result<Vec<Uuid>, StoreError> {
+    Ok(registers::table
+        .filter(registers::trust_id.eq(trust.0))
+        .filter(registers::next_mark_on.le(today))
+        .order(registers::pupil_id)
+        .select(registers::pupil_id)
+        .distinct()
+        .limit(most)
+        .load(conn)
+        .await?)
+}
+
+/// A changed mark, as it is kept.
+#[derive(Debug)]
+pub struct RevisionWrite {
+    /// The pupil.
+    pub pupil_id: Uuid,
+    /// The enrolment.
+    pub enrolment_id: Uuid,
+    /// The year.
+    pub year: AcademicYear,
+    /// What was changed.
+    pub change: Change,
+    /// Why.
+    pub reason: String,
+    /// Who, by name.
+    pub name: String,
+    /// Who, by position.
+    pub position: String,
+}
+
+/// Appends revisions.
+pub async fn append_revisions(
+    conn: &mut AsyncPgConnection,
+    trust: TrustId,
+    request_id: Uuid,
+    recorded_at: DateTime<Utc>,
+    revisions: &[RevisionWrite],
+) -> Result<(), StoreError> {
+    if revisions.is_empty() {
+        return Ok(());
+    }
+    let column = |value: fn(&RevisionWrite) -> i16| revisions.iter().map(value).collect::<Vec<i16>>();
+    let texts = |value: fn(&RevisionWrite) -> &str| revisions.iter().map(value).collect::<Vec<&str>>();
+    diesel::sql_query(
+        "INSERT INTO mark_revisions (trust_id, request_id, recorded_at, revision_id, pupil_id, enrolment_id, academic_year,
+             session_index, old_code, new_code, reason, corrected_by_name, corrected_by_position)
+         SELECT $1, $2, $3, n.* FROM unnest($4, $5, $6, $7, $8, $9, $10, $11, $12, $13) AS n",
+    )
+    .bind::<sql_types::Uuid, _>(trust.0)
+    .bind::<sql_types::Uuid, _>(request_id)
+    .bind::<sql_types::Timestamptz, _>(recorded_at)
+    .bind::<sql_types::Array<sql_types::Uuid>, _>(revisions.iter().map(|_| Uuid::now_v7()).collect::<Vec<_>>())
+    .bind::<sql_types::Array<sql_types::Uuid>, _>(revisions.iter().map(|row| row.pupil_id).collect::<Vec<_>>())
+    .bind::<sql_types::Array<sql_types::Uuid>, _>(revisions.iter().map(|row| row.enrolment_id).collect::<Vec<_>>())
+    .bind::<sql_types::Array<sql_types::SmallInt>, _>(column(|row| row.year.start_year()))
+    .bind::<sql_types::Array<sql_types::SmallInt>, _>(column(|row| {
+        i16::try_from(row.change.index).unwrap_or(i16::MAX)
+    }))
+    .bind::<sql_types::Array<sql_types::SmallInt>, _>(column(|row| i16::from(row.change.old)))
+    .bind::<sql_types::Array<sql_types::SmallInt>, _>(column(|row| i16::from(row.change.new)))
+    .bind::<sql_types::Array<sql_types::Text>, _>(texts(|row| &row.reason))
+    .bind::<sql_types::Array<sql_types::Text>, _>(texts(|row| &row.name))
+    .bind::<sql_types::Array<sql_types::Text>, _>(texts(|row| &row.position))
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// One batch's first entries of one school's year.
+#[derive(Debug)]
+pub struct FirstEntries {
+    /// The school.
+    pub school_id: Uuid,
+    /// The year.
+    pub year: AcademicYear,
+    /// As the migration lays down.
+    pub runs: Vec<u8>,
+}
+
+/// Appends first entries.
+pub async fn append_first_entries(
+    conn: &mut AsyncPgConnection,
+    trust: TrustId,
+    request_id: Uuid,
+    recorded_at: DateTime<Utc>,
+    entries: Vec<FirstEntries>,
+) -> Result<(), StoreError> {
+    if entries.is_empty() {
+        return Ok(());
+    }
+    let schools: Vec<_> = entries.iter().map(|entry| entry.school_id).collect();
+    let years: Vec<_> = entries.iter().map(|entry| entry.year.start_year()).collect();
+    let runs: Vec<_> = entries.into_iter().map(|entry| entry.runs).collect();
+    diesel::sql_query(
+        "INSERT INTO first_entries (trust_id, request_id, recorded_at, school_id, academic_year, runs)
+         SELECT $1, $2, $3, n.* FROM unnest($4, $5, $6) AS n",
+    )
+    .bind::<sql_types::Uuid, _>(trust.0)
+    .bind::<sql_types::Uuid, _>(request_id)
+    .bind::<sql_types::Timestamptz, _>(recorded_at)
+    .bind::<sql_types::Array<sql_types::Uuid>, _>(schools)
+    .bind::<sql_types::Array<sql_types::SmallInt>, _>(years)
+    .bind::<sql_types::Array<sql_types::Binary>, _>(runs)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// A revision as it was kept.
+#[derive(Clone, Debug, PartialEq, Eq, Queryable)]
+pub struct Revision {
+    /// Its identifier, in the order of recording.
+    pub revision_id: Uuid,
+    /// The pupil.
+    pub pupil_id: Uuid,
+    /// The enrolment.
+    pub enrolment_id: Uuid,
+    /// The start year of the academic year.
+    pub academic_year: i16,
+    /// The place of the session in the register.
+    pub session_index: i16,
+    /// The byte as it was.
+    pub old_code: i16,
+    /// The byte as it became; 0 where the mark was taken away.
+    pub new_code: i16,
+    /// Why.
+    pub reason: String,
+    /// Who, by name.
+    pub corrected_by_name: String,
+    /// Who, by position.
+    pub corrected_by_position: String,
+    /// When.
+    pub recorded_at: DateTime<Utc>,
+    /// The batch.
+    pub request_id: Uuid,
+}
+
+impl Revision {
+    /// The code as it was, and as it became: nothing where the mark was taken away.
+    pub fn codes(&self) -> (Option<AttendanceCode>, Option<AttendanceCode>) {
+        let code = |byte: i16| u8::try_from(byte).ok().and_then(AttendanceCode::from_byte);
+        (code(self.old_code), code(self.new_code))
+    }
+}
+
+/// Which revisions of a pupil are asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct RevisionFilter {
+    /// The pupil.
+    pub pupil_id: Uuid,
+    /// Only sessions on or after this date.
+    pub from: Option<NaiveDate>,
+    /// Only sessions on or before this date.
+    pub to: Option<NaiveDate>,
+    /// Only revisions recorded before this one.
+    pub before: Option<Uuid>,
+}
+
+/// A pupil's revisions, latest first.
+pub async fn revisions(
+    conn: &mut AsyncPgConnection,
+    trust: TrustId,
+    filter: RevisionFilter,
+    most: i64,
+) -> Result<Vec<Revision>, StoreError> {
+    use super::schema::mark_revisions::dsl as column;
+    // The date of a session is that of 1 August and half its place.
+    let session_date = diesel::dsl::sql::<sql_types::Date>("(make_date(academic_year, 8, 1) + session_index / 2)");
+    let mut query = column::mark_revisions
+        .filter(column::trust_id.eq(trust.0))
+        .filter(column::pupil_id.eq(filter.pupil_id))
+        .into_boxed();
+    if let Some(from) = filter.from {
+        query = query.filter(session_date.clone().ge(from));
+    }
+    if let Some(to) = filter.to {
+        query = query.filter(session_date.le(to));
+    }
+    if let Some(before) = filter.before {
+        query = query.filter(column::revision_id.lt(before));
+    }
+    Ok(query
+        .order(column::revision_id.desc())
+        .limit(most)
+        .select((
+            column::revision_id,
+            column::pupil_id,
+            column::enrolment_id,
+            column::academic_year,
+            column::session_index,
+            column::old_code,
+            column::new_code,
+            column::reason,
+            column::corrected_by_name,
+            column::corrected_by_position,
+            column::recorded_at,
+            column::request_id,
+        ))
+        .load(conn)
+        .await?)
+}
