@@ -183,9 +183,17 @@ impl Laestab {
     }
 
     /// Reads the two numbers apart, padding the establishment to 4 digits and the local authority to 3: spreadsheets
-    /// take leading zeros away.
+    /// take leading zeros away. A blank is no number.
     pub fn from_parts(authority: &str, establishment: &str) -> Result<Laestab, IdentifierError> {
-        Laestab::parse(&format!("{:0>3}{:0>4}", authority.trim(), establishment.trim()))
+        let (authority, establishment) = (authority.trim(), establishment.trim());
+        let number = |text: &str, digits_max: usize| {
+            (1..=digits_max).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
+        };
+        if number(authority, 3) && number(establishment, 4) {
+            Ok(Laestab(format!("{authority:0>3}{establishment:0>4}")))
+        } else {
+            Err(IdentifierError::LaestabShape)
+        }
     }
 
     /// The seven digits.
@@ -307,7 +315,9 @@ mod tests {
         assert!(Urn::parse("1000011").is_err());
         assert_eq!(Laestab::parse("999/1001").unwrap().as_str(), "9991001");
         assert_eq!(Laestab::from_parts("201", "12").unwrap().as_str(), "2010012");
-        assert!(Laestab::from_parts("XXX", "XXXX").is_err());
+        for (authority, establishment) in [("XXX", "XXXX"), ("", ""), ("201", " "), ("", "1001"), ("12/3", "456")] {
+            assert!(Laestab::from_parts(authority, establishment).is_err());
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use chrono::NaiveDate;
 
-use super::session::AcademicYear;
+use super::session::{AcademicYear, SESSIONS_MAX};
 use super::stage::{Policy, Stage};
 use super::tally::Tally;
 
@@ -38,6 +38,9 @@ pub struct Diff {
     pub first_entry_runs: Vec<(u16, u16)>,
     /// The places of the earliest and the latest session written; nothing where nothing was.
     pub touched: Option<(usize, usize)>,
+    /// Marks that were not merged, because they lie before the part of the register at hand or beyond the longest year. A
+    /// caller that has checked the run's place finds 0.
+    pub outside: usize,
 }
 
 impl Diff {
@@ -50,15 +53,27 @@ impl Diff {
 /// Merges a run of incoming marks into the part of a register that begins at `offset`. `stored` grows as needed. The last
 /// write wins; merging the same run again changes nothing. Returns what was done.
 ///
-/// `incoming` begins at the register's place `first`, which is not before `offset`; its bytes are codes, [`LEAVE`] or
-/// [`CLEAR`].
+/// `incoming` begins at the register's place `first`; its bytes are codes, [`LEAVE`] or [`CLEAR`]. What lies before
+/// `offset`, or beyond the [`SESSIONS_MAX`] sessions of the longest year, is not merged but counted as
+/// [`Diff::outside`]. Whether a place belongs to the year of the register, the caller has to know.
 pub fn merge(stored: &mut Vec<u8>, offset: usize, first: usize, incoming: &[u8]) -> Diff {
-    let mut diff = Diff::default();
-    let end = first + incoming.len() - offset;
+    let (before, rest) = incoming.split_at(offset.saturating_sub(first).min(incoming.len()));
+    let first = first.max(offset);
+    let (incoming, beyond) = rest.split_at(SESSIONS_MAX.saturating_sub(first).min(rest.len()));
+    let sent = |marks: &[u8]| marks.iter().filter(|mark| **mark != LEAVE).count();
+    let mut diff = Diff {
+        outside: sent(before) + sent(beyond),
+        ..Diff::default()
+    };
+    if incoming.is_empty() {
+        trim(stored);
+        return diff;
+    }
+    let start = first - offset;
+    let end = start + incoming.len();
     if stored.len() < end {
         stored.resize(end, 0);
     }
-    let start = first - offset;
     for (place, (old, &new)) in stored[start..end].iter_mut().zip(incoming).enumerate() {
         if new == LEAVE {
             continue;
@@ -71,7 +86,7 @@ pub fn merge(stored: &mut Vec<u8>, offset: usize, first: usize, incoming: &[u8])
         let index = first + place;
         if *old == 0 {
             diff.first_entries += 1;
-            // Both are below 732, the length of the longest register.
+            // Below 732, the length of the longest register.
             let index = index as u16;
             match diff.first_entry_runs.last_mut() {
                 Some((from, length)) if *from + *length == index => *length += 1,
@@ -102,7 +117,10 @@ pub fn tally_to(marks: &[u8], year: AcademicYear, as_of: NaiveDate) -> Tally {
 /// entered ahead of time.
 pub fn next_mark_after(marks: &[u8], year: AcademicYear, as_of: NaiveDate) -> Option<NaiveDate> {
     let from = year.sessions_to(as_of);
-    let ahead = marks.get(from..)?.iter().position(|mark| *mark != 0)?;
+    let ahead = marks
+        .get(from..year.sessions().min(marks.len()))?
+        .iter()
+        .position(|mark| *mark != 0)?;
     Some(year.session_at(from + ahead).date)
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use chrono::{DateTime, Datelike, Days, NaiveDate, Utc};
+use chrono::{DateTime, Datelike, Days, NaiveDate, Offset, TimeZone, Utc};
 
 /// The most sessions that an academic year can have: two for each day of a leap year.
 pub const SESSIONS_MAX: usize = 732;
@@ -95,10 +95,13 @@ impl AcademicYear {
         (index < self.sessions()).then_some(index)
     }
 
-    /// The session at a place in a register of this year.
+    /// The session at a place in a register of this year. Places beyond its end go on into the next.
     pub fn session_at(self, index: usize) -> Session {
         Session {
-            date: self.first_day() + Days::new(index as u64 / 2),
+            date: self
+                .first_day()
+                .checked_add_days(Days::new(index as u64 / 2))
+                .unwrap_or(NaiveDate::MAX),
             half: if index.is_multiple_of(2) {
                 SessionHalf::Am
             } else {
@@ -122,7 +125,10 @@ impl fmt::Display for AcademicYear {
 
 /// The date in Europe/London at an instant: the day on which the service judges, whatever the clock of its host.
 pub fn london_date(instant: DateTime<Utc>) -> NaiveDate {
-    instant.with_timezone(&chrono_tz::Europe::London).date_naive()
+    let utc = instant.naive_utc();
+    let offset = chrono_tz::Europe::London.offset_from_utc_datetime(&utc);
+    // At the very ends of what a date can hold there is no local time; the date in UTC is as near as one can come.
+    utc.checked_add_offset(offset.fix()).unwrap_or(utc).date()
 }
 
 #[cfg(test)]

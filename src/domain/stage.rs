@@ -240,8 +240,10 @@ impl Policy {
         let mut reached = self.band_of(tally);
         for sessions in 1..=MOVE_SESSIONS_MAX {
             let ahead = Tally {
-                attended: tally.attended + if attending { u64::from(sessions) } else { 0 },
-                possible: tally.possible + u64::from(sessions),
+                attended: tally
+                    .attended
+                    .saturating_add(if attending { u64::from(sessions) } else { 0 }),
+                possible: tally.possible.saturating_add(u64::from(sessions)),
                 ..tally
             };
             let stage = self.band_of(ahead);

@@ -44,8 +44,14 @@ const WEIGHTS: [u64; 256] = {
 };
 
 impl Tally {
-    /// Counts the marks of a register, or of a part of one. At most 65,535 of them: a register has 732.
+    /// Counts the marks of a register, or of a part of one.
     pub fn of_marks(marks: &[u8]) -> Tally {
+        // A register has 732 and is counted at one go; more than 16 bits can hold are counted in parts.
+        marks.chunks(usize::from(u16::MAX)).map(Tally::of_few_marks).sum()
+    }
+
+    /// Counts at most 65,535 marks.
+    fn of_few_marks(marks: &[u8]) -> Tally {
         // Four sums side by side let the additions overlap.
         let mut sums = [0u64; 4];
         let chunks = marks.chunks_exact(4);
@@ -92,12 +98,12 @@ impl Tally {
     /// Persistent absence: a tenth or more of the possible sessions missed. Exact under every policy.
     /// Source: the department's absence methodology, 3.2.
     pub fn persistently_absent(self) -> bool {
-        self.possible > 0 && self.missed() * 10 >= self.possible
+        self.possible > 0 && u128::from(self.missed()) * 10 >= u128::from(self.possible)
     }
 
     /// Severe absence: half or more of the possible sessions missed. Exactly half is severe absence and stage 4.
     pub fn severely_absent(self) -> bool {
-        self.possible > 0 && self.missed() * 2 >= self.possible
+        self.possible > 0 && u128::from(self.missed()) * 2 >= u128::from(self.possible)
     }
 
     /// Attendance in tenths of a per cent, rounded half up; nothing where no session was possible.
@@ -106,7 +112,9 @@ impl Tally {
             return None;
         }
         let (attended, possible) = (u128::from(self.attended), u128::from(self.possible));
-        u64::try_from((attended * 2000 + possible) / (possible * 2)).ok()
+        let tenths = (attended * 2000 + possible) / (possible * 2);
+        // Above 1000 only where more was attended than possible, which no marks give.
+        Some(u64::try_from(tenths).unwrap_or(u64::MAX))
     }
 
     /// Attendance in per cent with one decimal, rounded half up, for people; empty where no session was possible.
@@ -123,10 +131,10 @@ impl Add for Tally {
 
     fn add(self, other: Tally) -> Tally {
         Tally {
-            attended: self.attended + other.attended,
-            possible: self.possible + other.possible,
-            authorised: self.authorised + other.authorised,
-            unauthorised: self.unauthorised + other.unauthorised,
+            attended: self.attended.saturating_add(other.attended),
+            possible: self.possible.saturating_add(other.possible),
+            authorised: self.authorised.saturating_add(other.authorised),
+            unauthorised: self.unauthorised.saturating_add(other.unauthorised),
         }
     }
 }
