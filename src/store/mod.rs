@@ -1,7 +1,10 @@
 //! Postgres through diesel: the pool, transactions that belong to one trust, and migrations.
 
+pub mod batches;
 pub mod migrations;
+pub mod pupils;
 pub mod schema;
+pub mod schools;
 
 use std::ops::{Deref, DerefMut};
 
