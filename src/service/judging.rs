@@ -134,15 +134,7 @@ impl<'a> Judging<'a> {
         }
         if self.episodes != EpisodeChanges::default() {
             let catalogue = policies::active_catalogue(transaction, trust).await?;
-            stages::write_episodes(
-                transaction,
-                trust,
-                moment.year,
-                catalogue,
-                moment.now,
-                &self.episodes,
-            )
-            .await?;
+            stages::write_episodes(transaction, trust, moment.year, catalogue, moment.now, &self.episodes).await?;
         }
         let context = TransitionContext {
             cause,
@@ -173,7 +165,8 @@ impl Service {
     async fn roll_over_some(&self, trust: TrustId) -> Result<usize, ServiceError> {
         let moment = self.moment();
         let mut transaction = self.store.begin(trust).await?;
-        let due = registers::pupils_with_marks_come_due(&mut transaction, trust, moment.today, ROLL_OVER_PUPILS).await?;
+        let due =
+            registers::pupils_with_marks_come_due(&mut transaction, trust, moment.today, ROLL_OVER_PUPILS).await?;
         let mut pupils =
             stages::pupils_of_earlier_years(&mut transaction, trust, moment.year, ROLL_OVER_PUPILS).await?;
         pupils.extend(due);

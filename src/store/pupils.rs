@@ -6,6 +6,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
 use super::StoreError;
+use super::schema::pupils;
 use crate::domain::identifiers::{PupilId, PupilKey, TrustId};
 
 /// `pupil_identifiers.kind` of a UPN; its source is empty.
@@ -83,4 +84,10 @@ pub async fn resolve_pupils(
         }
     }
     Ok(resolved)
+}
+
+/// Whether the trust has a pupil.
+pub async fn pupil_exists(conn: &mut AsyncPgConnection, trust: TrustId, pupil: PupilId) -> Result<bool, StoreError> {
+    let found = pupils::table.filter(pupils::trust_id.eq(trust.0).and(pupils::pupil_id.eq(pupil.0)));
+    Ok(diesel::select(diesel::dsl::exists(found)).get_result(conn).await?)
 }

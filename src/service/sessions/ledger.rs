@@ -9,12 +9,14 @@ use uuid::Uuid;
 use super::{Correction, SessionItem};
 use crate::domain::identifiers::{SchoolId, TrustId};
 use crate::domain::pupil::{EnrolmentKind, EnrolmentSpan};
-use crate::domain::register::{CLEAR, Change, LEAVE, merge, next_mark_after, tally_to};
+use crate::domain::register::{CLEAR, Change, LEAVE, merge, next_mark_after};
 use crate::domain::session::AcademicYear;
 use crate::domain::tally::Tally;
 use crate::service::error::Rejection;
 use crate::service::judging::{Judging, Moment};
-use crate::store::registers::{self, EnrolmentRegister, FirstEntries, RegisterWrite, RevisionWrite, Window, stored_tally};
+use crate::store::registers::{
+    self, EnrolmentRegister, FirstEntries, RegisterWrite, RevisionWrite, Window, stored_tally,
+};
 use crate::store::stages::StageRow;
 use crate::store::{StoreError, TrustTransaction};
 
@@ -87,7 +89,11 @@ impl<'a> Ledger<'a> {
         let mut ledger = Ledger {
             moment,
             window,
-            places: rows.iter().enumerate().map(|(place, row)| (row.pupil_id, place)).collect(),
+            places: rows
+                .iter()
+                .enumerate()
+                .map(|(place, row)| (row.pupil_id, place))
+                .collect(),
             pupils: Vec::with_capacity(rows.len()),
             enrolments: Vec::with_capacity(rows.len()),
             registers: Vec::with_capacity(rows.len()),
@@ -133,7 +139,8 @@ impl<'a> Ledger<'a> {
         let (Some(year), Some(length), Some(part)) = (found.academic_year, found.length, found.part) else {
             return Ok(());
         };
-        let year = AcademicYear::from_start_year(i32::from(year)).ok_or(StoreError::Corrupt("registers.academic_year"))?;
+        let year =
+            AcademicYear::from_start_year(i32::from(year)).ok_or(StoreError::Corrupt("registers.academic_year"))?;
         let today = self.moment.today;
         // The counts of a register whose marks have come due are out of date: all of its marks were loaded.
         let due = found.next_mark_on.is_some_and(|date| date <= today);
@@ -310,7 +317,13 @@ impl<'a> Ledger<'a> {
                 for (change, correction) in diff.changes.into_iter().zip(std::iter::repeat(correction)) {
                     // A change without a correction was refused before.
                     let Some(correction) = correction else { continue };
-                    self.revisions.push(revision(pupil_id, entry.enrolment_id, register.year, change, correction));
+                    self.revisions.push(revision(
+                        pupil_id,
+                        entry.enrolment_id,
+                        register.year,
+                        change,
+                        correction,
+                    ));
                 }
             }
         }
@@ -326,7 +339,11 @@ impl<'a> Ledger<'a> {
     pub(super) fn first_entries(&self) -> Vec<FirstEntries> {
         type Groups<'r> = BTreeMap<&'r [(u16, u16)], Vec<Uuid>>;
         let mut by_school: BTreeMap<(Uuid, AcademicYear), Groups<'_>> = BTreeMap::new();
-        for register in self.registers.iter().filter(|register| !register.first_entry_runs.is_empty()) {
+        for register in self
+            .registers
+            .iter()
+            .filter(|register| !register.first_entry_runs.is_empty())
+        {
             let entry = &self.enrolments[register.enrolment];
             by_school
                 .entry((entry.school_id, register.year))
@@ -440,7 +457,9 @@ impl<'a> Ledger<'a> {
             let row = pupil.row;
             let behind = |register: &&&RegisterEntry<'_>| {
                 let counted = year.sessions_to(today);
-                register.touched_from.is_some_and(|from| from < register.length.min(counted))
+                register
+                    .touched_from
+                    .is_some_and(|from| from < register.length.min(counted))
             };
             let stands = row.stage()? == judging.stage_of(tally)
                 && row.academic_year == year.start_year()
@@ -487,7 +506,10 @@ impl RegisterEntry<'_> {
             next_mark_after(&self.bytes, self.year, today)
         } else {
             let from = self.year.sessions_to(today).saturating_sub(self.offset);
-            let ahead = self.bytes.get(from..).and_then(|ahead| ahead.iter().position(|mark| *mark != 0));
+            let ahead = self
+                .bytes
+                .get(from..)
+                .and_then(|ahead| ahead.iter().position(|mark| *mark != 0));
             ahead.map(|ahead| self.year.session_at(self.offset + from + ahead).date)
         };
         in_bytes.into_iter().chain(self.next_mark_on).min()

@@ -18,7 +18,7 @@ use crate::domain::identifiers::{PupilKey, SchoolKey, TrustId};
 use crate::domain::register::{CLEAR, LEAVE};
 use crate::domain::session::{AcademicYear, SessionHalf};
 use crate::domain::tally::Tally;
-use crate::store::batches;
+use crate::store::batches::{self, RecordedBatch};
 use crate::store::policies;
 use crate::store::pupils::resolve_pupils;
 use crate::store::registers::{self, Revision, RevisionFilter, WholeRegister};
@@ -176,17 +176,12 @@ impl Service {
         registers::append_first_entries(&mut transaction, trust, request_id, moment.now, first_entries).await?;
         ledger.judge(&mut transaction, trust, &mut judging).await?;
         outcome.transitions = judging.transitions();
-        let answer = serde_json::to_value(&outcome).map_err(|_| StoreError::Corrupt("batches.answer"))?;
-        let first = batches::insert(
-            &mut transaction,
-            trust,
-            request_id,
-            &batch.fingerprint,
-            &answer,
-            moment.now,
-        )
-        .await?;
-        if !first {
+        let record = RecordedBatch {
+            fingerprint: batch.fingerprint.clone(),
+            answer: serde_json::to_value(&outcome).map_err(|_| StoreError::Corrupt("batches.answer"))?,
+            recorded_at: moment.now,
+        };
+        if !batches::insert(&mut transaction, trust, request_id, &record).await? {
             // Another call with the same name was first: its answer stands, and nothing of this one was done.
             transaction.rollback().await?;
             let mut transaction = self.store.begin(trust).await?;
@@ -266,7 +261,12 @@ impl Work {
                 Some(key) => match schools.get(key) {
                     Some(school) => Some(*school),
                     None => {
-                        self.reject(item.item_index, "school", "UNKNOWN_SCHOOL", "the trust has no such school");
+                        self.reject(
+                            item.item_index,
+                            "school",
+                            "UNKNOWN_SCHOOL",
+                            "the trust has no such school",
+                        );
                         continue;
                     }
                 },

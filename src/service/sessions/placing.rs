@@ -18,7 +18,11 @@ const WINDOW_SESSIONS_MAX: usize = 64;
 pub(super) fn window_of(items: &[SessionItem]) -> Window {
     let one_year = items.windows(2).all(|pair| pair[0].year == pair[1].year);
     let from = items.iter().map(|item| item.first).min().unwrap_or(0);
-    let to = items.iter().map(|item| item.first + item.marks.len()).max().unwrap_or(0);
+    let to = items
+        .iter()
+        .map(|item| item.first + item.marks.len())
+        .max()
+        .unwrap_or(0);
     if one_year && to - from <= WINDOW_SESSIONS_MAX {
         Window {
             offset: from,
