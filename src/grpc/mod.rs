@@ -2,4 +2,6 @@
 
 pub mod convert;
 pub mod page_token;
+pub mod sessions;
+pub mod stages;
 pub mod status;
