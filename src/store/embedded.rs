@@ -22,7 +22,11 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::{Pid, geteuid},
 };
-use tokio::{process::Child, task::spawn_blocking, time::Instant};
+use tokio::{
+    process::Child,
+    task::spawn_blocking,
+    time::{Instant, timeout},
+};
 use tokio_postgres::NoTls;
 
 use self::{
@@ -165,19 +169,21 @@ impl EmbeddedPostgres {
     ///
     /// # Errors
     ///
-    /// [`EmbeddedError::Program`] where it would not stop.
+    /// [`EmbeddedError::Io`] where its end cannot be learnt.
     pub async fn stop(mut self) -> Result<(), EmbeddedError> {
         let Some(mut server) = self.server.take() else {
             return Ok(());
         };
-        let failed = io_error("wait for", "postgres");
         if let Ok(Some(status)) = server.try_wait() {
             tracing::warn!(%status, "the private Postgres had already ended");
             return Ok(());
         }
-        let place = self.place.clone();
-        spawn_blocking(move || leftover::stop(&place.directory.path, &place.identity, &place.binaries)).await??;
-        server.wait().await.map_err(failed)?;
+        signal(&server, leftover::STOP_FAST);
+        if timeout(leftover::STOP_WITHIN, server.wait()).await.is_err() {
+            tracing::warn!("the private Postgres did not stop in time: stopping it at once");
+            signal(&server, leftover::STOP_AT_ONCE);
+        }
+        server.wait().await.map_err(io_error("wait for", "postgres"))?;
         if !self.place.socket_dir.starts_with(&self.place.directory.path) {
             // Only tidiness: the next start takes one that is there.
             let _ = std::fs::remove_dir(&self.place.socket_dir);
@@ -223,13 +229,19 @@ impl EmbeddedPostgres {
 
 impl Drop for EmbeddedPostgres {
     fn drop(&mut self) {
-        // The id is known only until the process has been waited for, so it is no one else's.
-        let pid = self.server.as_ref().and_then(Child::id);
-        if let Some(pid) = pid.and_then(|pid| i32::try_from(pid).ok())
-            && let Err(error) = kill(Pid::from_raw(pid), Signal::SIGINT)
-        {
-            tracing::warn!(%error, "cannot stop the private Postgres");
+        if let Some(server) = &self.server {
+            signal(server, leftover::STOP_FAST);
         }
+    }
+}
+
+/// Signals the server. Its process id is known only until it has been waited for, so it is no one else's.
+fn signal(server: &Child, signal: Signal) {
+    let pid = server.id().and_then(|pid| i32::try_from(pid).ok());
+    if let Some(pid) = pid
+        && let Err(error) = kill(Pid::from_raw(pid), signal)
+    {
+        tracing::warn!(%error, "cannot signal the private Postgres");
     }
 }
 
@@ -253,7 +265,7 @@ fn prepare(config: &EmbeddedConfig) -> Result<(Place, Lock, Log), EmbeddedError>
         }
         Some(_) => {
             directory.check_owner(&identity)?;
-            leftover::clear(&directory.path, &identity, &binaries)?;
+            leftover::clear(&directory.path)?;
         }
         None => directory.create(&identity, &binaries)?,
     }

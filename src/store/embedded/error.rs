@@ -124,7 +124,7 @@ pub enum EmbeddedError {
         problem: &'static str,
     },
 
-    /// `initdb` or `pg_ctl` failed.
+    /// `initdb` failed.
     #[error("{} failed ({status}): {output}", program.display())]
     Program {
         /// The program.

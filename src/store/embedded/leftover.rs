@@ -16,20 +16,21 @@ use nix::{
     unistd::Pid,
 };
 
-use super::{
-    binaries::Binaries,
-    error::{EmbeddedError, io_error},
-    identity::Identity,
-};
+use super::error::{EmbeddedError, io_error};
 
-const STOP_SECONDS: &str = "30";
+/// What `pg_ctl stop -m fast` sends: cut the connections, write everything out, end.
+pub(super) const STOP_FAST: Signal = Signal::SIGINT;
+/// What `pg_ctl stop -m immediate` sends: end, and recover at the next start.
+pub(super) const STOP_AT_ONCE: Signal = Signal::SIGQUIT;
+/// How long each of the two may take.
+pub(super) const STOP_WITHIN: Duration = Duration::from_secs(30);
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Leaves `data_dir` without any process or lock file, so that a server can start on it. Committed data stays: what was
 /// killed is recovered from the write-ahead log.
 ///
 /// The caller holds the directory's lock, so whatever runs there has no owner.
-pub(super) fn clear(data_dir: &Path, identity: &Identity, binaries: &Binaries) -> Result<(), EmbeddedError> {
+pub(super) fn clear(data_dir: &Path) -> Result<(), EmbeddedError> {
     let pid_file = data_dir.join("postmaster.pid");
     let Some(pid) = server_pid(&pid_file)? else {
         return end_backends(data_dir);
@@ -39,13 +40,7 @@ pub(super) fn clear(data_dir: &Path, identity: &Identity, binaries: &Binaries) -
             process.pid = pid,
             "stopping the private Postgres that an earlier run left behind"
         );
-        stop(data_dir, identity, binaries)?;
-        if is_server(pid, data_dir) {
-            return Err(EmbeddedError::Leftover {
-                data_dir: data_dir.to_owned(),
-                processes: vec![pid],
-            });
-        }
+        end_server(pid, data_dir)?;
     }
     end_backends(data_dir)?;
     disown(&pid_file)
@@ -64,18 +59,25 @@ fn disown(pid_file: &Path) -> Result<(), EmbeddedError> {
     fs::write(pid_file, text).map_err(io_error("write", pid_file))
 }
 
-/// Stops the server of `data_dir` and waits until it has: cleanly, and where that takes too long at once.
-pub(super) fn stop(data_dir: &Path, identity: &Identity, binaries: &Binaries) -> Result<(), EmbeddedError> {
-    let pg_ctl = binaries.program("pg_ctl");
-    let stop = |mode: &str| {
-        let options = ["stop", "--silent", "--wait", "-t", STOP_SECONDS, "-m", mode, "-D"];
-        let mut arguments: Vec<&Path> = options.iter().map(Path::new).collect();
-        arguments.push(data_dir);
-        identity.run(&pg_ctl, &arguments)
-    };
-    stop("fast").or_else(|error| {
-        tracing::warn!(%error, "the private Postgres did not stop in time: stopping it at once");
-        stop("immediate")
+/// Stops a server that is not this process's child and waits until it has: cleanly, and where that takes too long at
+/// once. It may end by itself at any moment.
+fn end_server(pid: i32, data_dir: &Path) -> Result<(), EmbeddedError> {
+    for signal in [STOP_FAST, STOP_AT_ONCE] {
+        match kill(Pid::from_raw(pid), signal) {
+            Ok(()) | Err(Errno::ESRCH) => {}
+            Err(error) => return Err(io_error("stop the server of", data_dir)(error.into())),
+        }
+        let until = Instant::now() + STOP_WITHIN;
+        while Instant::now() < until {
+            if !is_server(pid, data_dir) {
+                return Ok(());
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+    Err(EmbeddedError::Leftover {
+        data_dir: data_dir.to_owned(),
+        processes: vec![pid],
     })
 }
 

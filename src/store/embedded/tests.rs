@@ -135,9 +135,10 @@ async fn committed_data_survives_the_kill_of_the_server_and_of_the_service() {
     assert!(client.batch_execute("SELECT 1").await.is_err());
 
     // Both are killed, and the server's process id has gone to another program since.
+    let user = postgres.place.identity.clone();
     kill(server_pid(&postgres), Signal::SIGKILL).unwrap();
     drop(postgres);
-    let mut stranger = Command::new("sleep").arg("600").spawn().unwrap();
+    let mut stranger = user.command(Path::new("sleep")).arg("600").spawn().unwrap();
     let pid_file = data_dir.join("postmaster.pid");
     let stale = fs::read_to_string(&pid_file).unwrap();
     let (_, rest) = stale.split_once('\n').unwrap();
