@@ -1,6 +1,7 @@
 //! Postgres through diesel: the pool, transactions that belong to one trust, and migrations.
 
 pub mod batches;
+pub mod embedded;
 pub mod migrations;
 pub mod policies;
 pub mod pupils;
