@@ -46,6 +46,18 @@ pub struct StagesArgs {
     pub json: bool,
 }
 
+impl Default for StagesArgs {
+    /// The whole trust.
+    fn default() -> StagesArgs {
+        StagesArgs {
+            school: None,
+            stage: Vec::new(),
+            limit: 50,
+            json: false,
+        }
+    }
+}
+
 fn parse_stage(text: &str) -> Result<Stage, String> {
     Stage::parse(&text.trim().to_ascii_uppercase())
         .ok_or_else(|| "a stage is U, 1, 2, 3, 4 or 5".to_owned())

@@ -161,6 +161,20 @@ impl Service {
         Ok(())
     }
 
+    /// Rolls over every trust that was not today.
+    pub async fn roll_over_every_trust(&self) -> Result<(), ServiceError> {
+        let today = self.clock.today();
+        let mut connection = self.store.connection().await?;
+        let trusts = crate::store::trusts::all(&mut connection).await?;
+        drop(connection);
+        for trust in trusts {
+            if !self.rolled_over.is_done(trust, today) {
+                self.roll_over(trust).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Judges again some of the pupils whose stage is not of today, in one transaction, and returns how many it was.
     async fn roll_over_some(&self, trust: TrustId) -> Result<usize, ServiceError> {
         let moment = self.moment();
