@@ -1,5 +1,8 @@
 //! The contract served by tonic: a handler is conversion, one call into `service`, conversion.
 
+pub mod admin;
 pub mod convert;
+pub mod names;
 pub mod page_token;
 pub mod status;
+pub mod update_mask;

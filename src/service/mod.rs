@@ -1,6 +1,9 @@
 //! Use cases: one function each, over the domain and the store, with no protobuf.
 
 pub mod error;
+pub mod schools;
+mod transaction;
+pub mod trusts;
 
 use crate::clock::Clock;
 use crate::store::Store;

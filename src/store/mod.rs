@@ -2,9 +2,12 @@
 
 pub mod batches;
 pub mod migrations;
+pub mod policies;
 pub mod pupils;
 pub mod schema;
 pub mod schools;
+pub mod stages;
+pub mod trusts;
 
 use std::ops::{Deref, DerefMut};
 

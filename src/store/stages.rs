@@ -69,11 +69,7 @@ pub const STAGE_COLUMNS: (
 
 /// Locks pupils in the order of their identifiers, so that no two writers wait for each other, and returns their stages
 /// in that order. Pupils that the trust does not have are left out.
-pub async fn lock(
-    conn: &mut AsyncPgConnection,
-    trust: TrustId,
-    pupils: &[Uuid],
-) -> Result<Vec<StageRow>, StoreError> {
+pub async fn lock(conn: &mut AsyncPgConnection, trust: TrustId, pupils: &[Uuid]) -> Result<Vec<StageRow>, StoreError> {
     Ok(pupil_stages::table
         .filter(pupil_stages::trust_id.eq(trust.0))
         .filter(pupil_stages::pupil_id.eq_any(pupils))
