@@ -2,7 +2,9 @@
 
 pub mod admin;
 pub mod convert;
+pub mod fingerprint;
 pub mod names;
 pub mod page_token;
+pub mod pupils;
 pub mod status;
 pub mod update_mask;

@@ -1,6 +1,7 @@
 //! Use cases: one function each, over the domain and the store, with no protobuf.
 
 pub mod error;
+pub mod pupils;
 pub mod schools;
 mod transaction;
 pub mod trusts;
