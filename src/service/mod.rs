@@ -6,6 +6,10 @@ mod policies;
 pub mod sessions;
 pub mod stages;
 pub mod summaries;
+pub mod pupils;
+pub mod schools;
+mod transaction;
+pub mod trusts;
 
 use self::error::Resource;
 use self::judging::RolledOver;

@@ -11,6 +11,7 @@ pub mod schools;
 pub mod stage_reader;
 pub mod stages;
 pub mod summaries;
+pub mod trusts;
 
 use std::ops::{Deref, DerefMut};
 

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
@@ -71,4 +72,132 @@ pub async fn session_minutes(conn: &mut AsyncPgConnection, trust: TrustId) -> Re
         .into_iter()
         .map(|(school, minutes)| (school, u64::try_from(minutes).unwrap_or_default()));
     Ok(minutes.collect())
+}
+
+/// A school as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable)]
+#[diesel(table_name = schools, check_for_backend(diesel::pg::Pg))]
+pub struct SchoolRow {
+    /// The school.
+    pub school_id: Uuid,
+    /// Unique reference number.
+    pub urn: String,
+    /// Its name.
+    pub name: String,
+    /// The number of its phase.
+    pub phase: i16,
+    /// Local authority and establishment number.
+    pub laestab: Option<String>,
+    /// The length of a session in minutes.
+    pub session_minutes: i16,
+    /// Counts the changes, from 1.
+    pub version: i64,
+    /// When it was created.
+    pub created_at: DateTime<Utc>,
+    /// When it last changed.
+    pub updated_at: DateTime<Utc>,
+}
+
+/// The school; nothing where the trust has none.
+pub async fn find(
+    conn: &mut AsyncPgConnection,
+    trust: TrustId,
+    school: SchoolId,
+) -> Result<Option<SchoolRow>, StoreError> {
+    let found = schools::table
+        .filter(schools::trust_id.eq(trust.0).and(schools::school_id.eq(school.0)))
+        .select(SchoolRow::as_select())
+        .first(conn)
+        .await
+        .optional()?;
+    Ok(found)
+}
+
+/// At most `count` schools with identifiers after `after`, in the order of their identifiers.
+pub async fn list(
+    conn: &mut AsyncPgConnection,
+    trust: TrustId,
+    after: Uuid,
+    count: i64,
+) -> Result<Vec<SchoolRow>, StoreError> {
+    Ok(schools::table
+        .filter(schools::trust_id.eq(trust.0).and(schools::school_id.gt(after)))
+        .order(schools::school_id)
+        .limit(count)
+        .select(SchoolRow::as_select())
+        .load(conn)
+        .await?)
+}
+
+/// Inserts a school; nothing where the trust already has one with the URN.
+pub async fn insert(
+    conn: &mut AsyncPgConnection,
+    trust: TrustId,
+    school: &SchoolRow,
+) -> Result<Option<SchoolRow>, StoreError> {
+    let inserted = diesel::insert_into(schools::table)
+        .values((
+            schools::trust_id.eq(trust.0),
+            schools::school_id.eq(school.school_id),
+            schools::urn.eq(&school.urn),
+            schools::name.eq(&school.name),
+            schools::phase.eq(school.phase),
+            schools::laestab.eq(&school.laestab),
+            schools::session_minutes.eq(school.session_minutes),
+            schools::version.eq(school.version),
+            schools::created_at.eq(school.created_at),
+            schools::updated_at.eq(school.updated_at),
+        ))
+        .on_conflict((schools::trust_id, schools::urn))
+        .do_nothing()
+        .returning(SchoolRow::as_returning())
+        .get_result(conn)
+        .await
+        .optional()?;
+    Ok(inserted)
+}
+
+/// The columns of a school that can be changed; nothing leaves a column as it is.
+#[derive(AsChangeset)]
+#[diesel(table_name = schools)]
+pub struct SchoolChangeset {
+    /// Its name.
+    pub name: Option<String>,
+    /// The number of its phase.
+    pub phase: Option<i16>,
+    /// Local authority and establishment number.
+    pub laestab: Option<Option<String>>,
+    /// The length of a session in minutes.
+    pub session_minutes: Option<i16>,
+    /// When it changed.
+    pub updated_at: DateTime<Utc>,
+}
+
+/// Changes a school. Nothing where the trust has none, or where its version is not the expected one.
+pub async fn update(
+    conn: &mut AsyncPgConnection,
+    trust: TrustId,
+    school: SchoolId,
+    changes: &SchoolChangeset,
+    expected_version: Option<i64>,
+) -> Result<Option<SchoolRow>, StoreError> {
+    let named = schools::table.filter(schools::trust_id.eq(trust.0).and(schools::school_id.eq(school.0)));
+    let changes = (changes, schools::version.eq(schools::version + 1));
+    let updated = match expected_version {
+        Some(version) => {
+            diesel::update(named.filter(schools::version.eq(version)))
+                .set(changes)
+                .returning(SchoolRow::as_returning())
+                .get_result(conn)
+                .await
+        }
+        None => {
+            diesel::update(named)
+                .set(changes)
+                .returning(SchoolRow::as_returning())
+                .get_result(conn)
+                .await
+        }
+    };
+    Ok(updated.optional()?)
 }

@@ -1,0 +1,200 @@
+//! Trusts, and what every trust begins with.
+
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::StoreError;
+use super::schema::{catalogues, feeds, policies, provisions, trusts};
+use crate::domain::catalogue::{Catalogue, Provision};
+use crate::domain::identifiers::TrustId;
+use crate::domain::stage::Policy;
+
+/// A trust as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable)]
+#[diesel(table_name = trusts, check_for_backend(diesel::pg::Pg))]
+pub struct TrustRow {
+    /// The trust.
+    pub trust_id: Uuid,
+    /// Its name.
+    pub name: String,
+    /// Counts the changes, from 1.
+    pub version: i64,
+    /// When it was created.
+    pub created_at: DateTime<Utc>,
+    /// When it last changed.
+    pub updated_at: DateTime<Utc>,
+}
+
+/// The trust; nothing where there is none.
+pub async fn find(conn: &mut AsyncPgConnection, trust: TrustId) -> Result<Option<TrustRow>, StoreError> {
+    let found = trusts::table
+        .filter(trusts::trust_id.eq(trust.0))
+        .select(TrustRow::as_select())
+        .first(conn)
+        .await
+        .optional()?;
+    Ok(found)
+}
+
+/// At most `count` trusts with identifiers after `after`, in the order of their identifiers.
+pub async fn list(conn: &mut AsyncPgConnection, after: Uuid, count: i64) -> Result<Vec<TrustRow>, StoreError> {
+    Ok(trusts::table
+        .filter(trusts::trust_id.gt(after))
+        .order(trusts::trust_id)
+        .limit(count)
+        .select(TrustRow::as_select())
+        .load(conn)
+        .await?)
+}
+
+/// Inserts a trust; nothing where there is one with the identifier already.
+pub async fn insert(
+    conn: &mut AsyncPgConnection,
+    trust: TrustId,
+    name: &str,
+    now: DateTime<Utc>,
+) -> Result<Option<TrustRow>, StoreError> {
+    let inserted = diesel::insert_into(trusts::table)
+        .values((
+            trusts::trust_id.eq(trust.0),
+            trusts::name.eq(name),
+            trusts::created_at.eq(now),
+            trusts::updated_at.eq(now),
+        ))
+        .on_conflict_do_nothing()
+        .returning(TrustRow::as_returning())
+        .get_result(conn)
+        .await
+        .optional()?;
+    Ok(inserted)
+}
+
+/// Renames a trust. Nothing where there is none, or where its version is not the expected one.
+pub async fn rename(
+    conn: &mut AsyncPgConnection,
+    trust: TrustId,
+    name: &str,
+    expected_version: Option<i64>,
+    now: DateTime<Utc>,
+) -> Result<Option<TrustRow>, StoreError> {
+    let changes = (
+        trusts::name.eq(name),
+        trusts::version.eq(trusts::version + 1),
+        trusts::updated_at.eq(now),
+    );
+    let of_trust = trusts::table.filter(trusts::trust_id.eq(trust.0));
+    let renamed = match expected_version {
+        Some(version) => {
+            diesel::update(of_trust.filter(trusts::version.eq(version)))
+                .set(changes)
+                .returning(TrustRow::as_returning())
+                .get_result(conn)
+                .await
+        }
+        None => {
+            diesel::update(of_trust)
+                .set(changes)
+                .returning(TrustRow::as_returning())
+                .get_result(conn)
+                .await
+        }
+    };
+    Ok(renamed.optional()?)
+}
+
+/// Gives a new trust the beginning of its change feed, and version 1 of its policy and of its catalogue, both active.
+pub async fn insert_first_rules(
+    conn: &mut AsyncPgConnection,
+    trust: TrustId,
+    policy: &Policy,
+    catalogue: &Catalogue,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    diesel::insert_into(feeds::table)
+        .values((feeds::trust_id.eq(trust.0), feeds::position.eq(0)))
+        .execute(conn)
+        .await?;
+    let settings = serde_json::to_value(policy).map_err(|_| StoreError::Corrupt("policies.settings"))?;
+    diesel::insert_into(policies::table)
+        .values((
+            policies::trust_id.eq(trust.0),
+            policies::version.eq(1),
+            policies::settings.eq(settings),
+            policies::created_at.eq(now),
+            policies::activated_at.eq(now),
+        ))
+        .execute(conn)
+        .await?;
+    diesel::insert_into(catalogues::table)
+        .values((
+            catalogues::trust_id.eq(trust.0),
+            catalogues::version.eq(1),
+            catalogues::created_at.eq(now),
+            catalogues::activated_at.eq(now),
+        ))
+        .execute(conn)
+        .await?;
+    let rows = (1..)
+        .zip(&catalogue.provisions)
+        .map(|(ordinal, provision)| NewProvision::of(trust, ordinal, provision, catalogue))
+        .collect::<Result<Vec<_>, _>>()?;
+    diesel::insert_into(provisions::table)
+        .values(rows)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+#[derive(Insertable)]
+#[diesel(table_name = provisions)]
+struct NewProvision<'a> {
+    trust_id: Uuid,
+    catalogue_version: i32,
+    provision_id: &'a str,
+    ordinal: i16,
+    stage: i16,
+    title: &'a str,
+    guidance: &'a str,
+    subject: String,
+    kind: String,
+    condition: String,
+    review_days: Option<i16>,
+    responsible_roles: Vec<String>,
+}
+
+impl<'a> NewProvision<'a> {
+    fn of(
+        trust: TrustId,
+        ordinal: i16,
+        provision: &'a Provision,
+        catalogue: &Catalogue,
+    ) -> Result<NewProvision<'a>, StoreError> {
+        let stage = provision.stage().ok_or(StoreError::Corrupt("provisions.stage"))?;
+        let roles = catalogue.responsible(provision).iter().map(name_of);
+        Ok(NewProvision {
+            trust_id: trust.0,
+            catalogue_version: 1,
+            provision_id: &provision.id,
+            ordinal,
+            stage: i16::from(stage.number()),
+            title: &provision.title,
+            guidance: &provision.guidance,
+            subject: name_of(&provision.subject)?,
+            kind: name_of(&provision.kind)?,
+            condition: name_of(&provision.condition)?,
+            review_days: provision.review_days,
+            responsible_roles: roles.collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+/// The name under which a word of the catalogue is stored: that of the catalogue's own notation.
+fn name_of<T: Serialize>(word: &T) -> Result<String, StoreError> {
+    match serde_json::to_value(word) {
+        Ok(serde_json::Value::String(name)) => Ok(name),
+        _ => Err(StoreError::Corrupt("a word of the catalogue without a name")),
+    }
+}
