@@ -1,5 +1,6 @@
 //! Use cases: one function each, over the domain and the store, with no protobuf.
 
+pub mod actions;
 pub mod error;
 mod judging;
 mod policies;
