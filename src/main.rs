@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use graduated_response::cli::connect::{EndpointArgs, TrustArgs};
-use graduated_response::cli::{demo, doctor, establishments, explain, import, migrate, serve, stages};
+use graduated_response::cli::{demo, doctor, establishments, explain, migrate, serve, stages};
 use graduated_response::telemetry::{self, TelemetryArgs};
 
 /// Which stage of its trust's graduated response is each pupil at, why, and what has to be done.
@@ -44,12 +44,6 @@ enum Command {
         trust: TrustArgs,
         #[command(flatten)]
         args: establishments::SchoolsArgs,
-    },
-    Import {
-        #[command(flatten)]
-        trust: TrustArgs,
-        #[command(flatten)]
-        args: import::ImportArgs,
     },
     Stages {
         #[command(flatten)]
@@ -92,10 +86,6 @@ async fn main() -> ExitCode {
         },
         Command::Schools { trust, args } => match trust.connect().await {
             Ok((connection, trust)) => establishments::schools(&args, connection.channel, trust).await,
-            Err(error) => Err(error),
-        },
-        Command::Import { trust, args } => match trust.connect().await {
-            Ok((connection, trust)) => import::run(args, connection.channel, trust.to_string()).await,
             Err(error) => Err(error),
         },
         Command::Stages { trust, args } => match trust.connect().await {

@@ -63,7 +63,9 @@ pub async fn serve(
     let (stopping, mut stopped) = tokio::sync::watch::channel(false);
     let signal = async move {
         stop.await;
-        health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
+        health
+            .set_service_status("", tonic_health::ServingStatus::NotServing)
+            .await;
         tracing::info!("stopping: no new calls are taken");
         stopping.send_replace(true);
     };

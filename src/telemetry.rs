@@ -12,7 +12,12 @@ use tracing_subscriber::{EnvFilter, Layer as _};
 #[derive(clap::Args, Clone, Debug)]
 pub struct TelemetryArgs {
     /// What to log, as a filter of levels and modules, for example `info` or `warn,graduated_response=debug`.
-    #[arg(long, env = "GRADUATED_RESPONSE_LOG", default_value = "warn,graduated_response=info", global = true)]
+    #[arg(
+        long,
+        env = "GRADUATED_RESPONSE_LOG",
+        default_value = "warn,graduated_response=info",
+        global = true
+    )]
     pub log: String,
     /// Log lines of JSON, for machines, in place of lines for people.
     #[arg(long, env = "GRADUATED_RESPONSE_LOG_JSON", global = true)]

@@ -11,7 +11,12 @@ use crate::proto::admin_service_client::AdminServiceClient;
 #[derive(clap::Args, Clone, Debug)]
 pub struct EndpointArgs {
     /// The service's address.
-    #[arg(long, env = "GRADUATED_RESPONSE_ENDPOINT", value_name = "URL", default_value = "http://127.0.0.1:50051")]
+    #[arg(
+        long,
+        env = "GRADUATED_RESPONSE_ENDPOINT",
+        value_name = "URL",
+        default_value = "http://127.0.0.1:50051"
+    )]
     pub endpoint: String,
 }
 
@@ -66,7 +71,8 @@ impl TrustArgs {
         let trusts = client.list_trusts(request).await?.into_inner().trusts;
         match trusts.as_slice() {
             [] => Err(CommandError::Usage(
-                "the service has no trust yet: load the sample trust (demo), or make one (trusts --create NAME)".to_owned(),
+                "the service has no trust yet: load the sample trust (demo), or make one (trusts --create NAME)"
+                    .to_owned(),
             )),
             [trust] => {
                 let trust = Uuid::try_parse(&trust.trust_id).map_err(|_| CommandError::Answer("a trust's UUID"))?;

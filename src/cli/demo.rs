@@ -26,13 +26,11 @@ use crate::proto::pupil_service_client::PupilServiceClient;
 use crate::proto::session_service_client::SessionServiceClient;
 use crate::proto::stream_sessions_response::Outcome;
 use crate::proto::{
-    self, BatchUpsertPupilsRequest, CreateSchoolRequest, CreateTrustRequest, Enrolment,
-    EnrolmentKind, GetSchoolRequest, GetServerInfoRequest, PupilInput, PupilKey, Rejection, School,
-    SessionBatch, SessionItem, StreamSessionsRequest, pupil_key,
+    self, BatchUpsertPupilsRequest, CreateSchoolRequest, CreateTrustRequest, Enrolment, EnrolmentKind,
+    GetSchoolRequest, GetServerInfoRequest, PupilInput, PupilKey, Rejection, School, SessionBatch, SessionItem,
+    StreamSessionsRequest, pupil_key,
 };
-use crate::sample::{
-    self, Phase, SamplePupil, SampleSchool, SampleSettings, SampleTrust, calendar,
-};
+use crate::sample::{self, Phase, SamplePupil, SampleSchool, SampleSettings, SampleTrust, calendar};
 
 /// Generates a sample trust and loads it into the service.
 ///
@@ -180,11 +178,7 @@ async fn confirm(args: &DemoArgs, trust: &SampleTrust) -> Result<(), CommandErro
 }
 
 /// Creates the trust and its schools where they are not yet there. Returns the service's day.
-async fn create_trust(
-    trust: &SampleTrust,
-    trust_id: Uuid,
-    channel: Channel,
-) -> Result<proto::Date, CommandError> {
+async fn create_trust(trust: &SampleTrust, trust_id: Uuid, channel: Channel) -> Result<proto::Date, CommandError> {
     let mut client = AdminServiceClient::new(channel);
     let info = client.get_server_info(GetServerInfoRequest {}).await?;
     client
@@ -212,9 +206,7 @@ async fn create_trust(
             Err(status) => return Err(status.into()),
         }
     }
-    info.into_inner()
-        .today
-        .ok_or(CommandError::Answer("the service's day"))
+    info.into_inner().today.ok_or(CommandError::Answer("the service's day"))
 }
 
 fn school_message(school: &SampleSchool) -> School {
@@ -232,22 +224,13 @@ fn school_message(school: &SampleSchool) -> School {
     }
 }
 
-async fn load_pupils(
-    trust: &SampleTrust,
-    loaded: &mut LoadedSample,
-    channel: Channel,
-) -> Result<(), CommandError> {
+async fn load_pupils(trust: &SampleTrust, loaded: &mut LoadedSample, channel: Channel) -> Result<(), CommandError> {
     let mut client = PupilServiceClient::new(channel);
     let mut progress = Progress::new("pupils", loaded.pupils as u64);
     let pupils: Vec<PupilInput> = trust
         .schools
         .iter()
-        .flat_map(|school| {
-            school
-                .pupils
-                .iter()
-                .map(|pupil| pupil_message(&school.urn, pupil))
-        })
+        .flat_map(|school| school.pupils.iter().map(|pupil| pupil_message(&school.urn, pupil)))
         .collect();
     for (number, batch) in pupils.chunks(PUPILS_PER_BATCH).enumerate() {
         let request = BatchUpsertPupilsRequest {
@@ -287,11 +270,7 @@ fn pupil_message(urn: &str, pupil: &SamplePupil) -> PupilInput {
 }
 
 /// Sends the marks month by month in the order of their dates, on one stream.
-async fn load_marks(
-    trust: &Arc<SampleTrust>,
-    loaded: &mut LoadedSample,
-    channel: Channel,
-) -> Result<(), CommandError> {
+async fn load_marks(trust: &Arc<SampleTrust>, loaded: &mut LoadedSample, channel: Channel) -> Result<(), CommandError> {
     let trust_id = loaded.trust_id;
     let trust = Arc::clone(trust);
     let pupils = loaded.pupils;
@@ -376,11 +355,7 @@ fn months(through: NaiveDate) -> Vec<std::ops::Range<usize>> {
 }
 
 /// The marks of one part of the pupils in a month, one run each. A pupil without marks in the month has none.
-fn session_items(
-    trust: &SampleTrust,
-    part: usize,
-    places: std::ops::Range<usize>,
-) -> Vec<SessionItem> {
+fn session_items(trust: &SampleTrust, part: usize, places: std::ops::Range<usize>) -> Vec<SessionItem> {
     let Some(year) = AcademicYear::from_start_year(calendar::START_YEAR) else {
         return Vec::new();
     };
@@ -407,10 +382,7 @@ fn session_items(
                         crate::domain::session::SessionHalf::Pm => proto::SessionHalf::Pm.into(),
                     },
                 }),
-                marks: run[first..=last]
-                    .iter()
-                    .map(|mark| i32::from(*mark))
-                    .collect(),
+                marks: run[first..=last].iter().map(|mark| i32::from(*mark)).collect(),
                 ..SessionItem::default()
             })
         })

@@ -197,7 +197,11 @@ fn judge_server(facts: &ServerFacts) -> Vec<Finding> {
         if facts.writable {
             well("writable", "a primary")
         } else {
-            wrong("writable", "a standby: it takes no writes", "give the DATABASE_URL of the primary")
+            wrong(
+                "writable",
+                "a standby: it takes no writes",
+                "give the DATABASE_URL of the primary",
+            )
         },
         match (facts.has_role, facts.is_member, facts.can_make_roles) {
             (true, true, _) => well(role, format!("{SERVICE_ROLE}, of which the login is a member")),
@@ -210,7 +214,9 @@ fn judge_server(facts: &ServerFacts) -> Vec<Finding> {
             (false, _, false) => wrong(
                 role,
                 format!("{SERVICE_ROLE} is not there, and the login may not make it"),
-                format!("as a superuser: CREATE ROLE {SERVICE_ROLE} NOLOGIN; GRANT {SERVICE_ROLE} TO the login of DATABASE_URL"),
+                format!(
+                    "as a superuser: CREATE ROLE {SERVICE_ROLE} NOLOGIN; GRANT {SERVICE_ROLE} TO the login of DATABASE_URL"
+                ),
             ),
         },
         if facts.durable {
@@ -236,12 +242,18 @@ async fn look_at_service(endpoint: &EndpointArgs) -> Finding {
     match answer.await {
         Ok(info) if info.version == env!("CARGO_PKG_VERSION") => {
             let clock = if info.clock_set { ", its clock set by hand" } else { "" };
-            well("service", format!("{} answers, version {}{clock}", endpoint.endpoint, info.version))
+            well(
+                "service",
+                format!("{} answers, version {}{clock}", endpoint.endpoint, info.version),
+            )
         }
         Ok(info) => wrong(
             "service",
             format!("{} is of version {}", endpoint.endpoint, info.version),
-            format!("use the command line of the same version (this is {})", env!("CARGO_PKG_VERSION")),
+            format!(
+                "use the command line of the same version (this is {})",
+                env!("CARGO_PKG_VERSION")
+            ),
         ),
         Err(error) => wrong(
             "service",

@@ -82,9 +82,8 @@ impl CommandError {
 
 impl From<Status> for CommandError {
     fn from(status: Status) -> CommandError {
-        let from_transport =
-            std::iter::successors(std::error::Error::source(&status), |error| error.source())
-                .any(|error| error.is::<tonic::transport::Error>());
+        let from_transport = std::iter::successors(std::error::Error::source(&status), |error| error.source())
+            .any(|error| error.is::<tonic::transport::Error>());
         let reason = status.get_details_error_info().map(|info| info.reason);
         if from_transport || (status.code() == Code::Unavailable && reason.is_none()) {
             return CommandError::Unreachable(status.message().to_owned());
@@ -126,14 +125,9 @@ mod tests {
     fn a_refusal_names_its_reason_and_the_fields_at_fault() {
         let mut details = ErrorDetails::new();
         details
-            .set_error_info(
-                "INVALID_FIELD",
-                "graduated-response",
-                std::collections::HashMap::new(),
-            )
+            .set_error_info("INVALID_FIELD", "graduated-response", std::collections::HashMap::new())
             .add_bad_request_violation("pupil.upn", "is 12 characters; a UPN has 13");
-        let status =
-            Status::with_error_details(Code::InvalidArgument, "a field is not valid", details);
+        let status = Status::with_error_details(Code::InvalidArgument, "a field is not valid", details);
         let error = CommandError::from(status);
         assert_eq!(
             error.to_string(),

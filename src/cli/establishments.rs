@@ -167,7 +167,12 @@ pub async fn schools(args: &SchoolsArgs, channel: Channel, trust_id: Uuid) -> Re
         }
     }
     let found = schools.into_iter().map(|school| SchoolLine {
-        phase: school.phase().as_str_name().trim_start_matches("PHASE_").to_lowercase().replace('_', "-"),
+        phase: school
+            .phase()
+            .as_str_name()
+            .trim_start_matches("PHASE_")
+            .to_lowercase()
+            .replace('_', "-"),
         school_id: school.school_id,
         urn: school.urn,
         name: school.name,

@@ -13,8 +13,8 @@ use crate::domain::identifiers::{MisIdentifier, Upn};
 use crate::proto::action_service_client::ActionServiceClient;
 use crate::proto::stage_service_client::StageServiceClient;
 use crate::proto::{
-    self, Action, AttendanceCategory, ExplainPupilStageRequest, ExplainPupilStageResponse,
-    ListPupilActionsRequest, PupilKey, ResponsibleRole, StageMove, pupil_key,
+    self, Action, AttendanceCategory, ExplainPupilStageRequest, ExplainPupilStageResponse, ListPupilActionsRequest,
+    PupilKey, ResponsibleRole, StageMove, pupil_key,
 };
 
 /// Says why a pupil is at a stage, and which actions that raised.
@@ -175,11 +175,7 @@ pub struct ActionReport {
 /// # Errors
 ///
 /// [`CommandError`] where the trust has no such pupil, or the service refuses or cannot be reached.
-pub async fn run(
-    args: &ExplainArgs,
-    channel: Channel,
-    trust_id: Uuid,
-) -> Result<ExitCode, CommandError> {
+pub async fn run(args: &ExplainArgs, channel: Channel, trust_id: Uuid) -> Result<ExitCode, CommandError> {
     let request = ExplainPupilStageRequest {
         trust_id: trust_id.to_string(),
         pupil: Some(PupilKey::from(&args.pupil)),
@@ -198,11 +194,7 @@ pub async fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-async fn list_actions(
-    args: &ExplainArgs,
-    channel: Channel,
-    trust_id: Uuid,
-) -> Result<Vec<Action>, CommandError> {
+async fn list_actions(args: &ExplainArgs, channel: Channel, trust_id: Uuid) -> Result<Vec<Action>, CommandError> {
     let mut client = ActionServiceClient::new(channel);
     let mut request = ListPupilActionsRequest {
         trust_id: trust_id.to_string(),
@@ -212,10 +204,7 @@ async fn list_actions(
     };
     let mut actions = Vec::new();
     loop {
-        let page = client
-            .list_pupil_actions(request.clone())
-            .await?
-            .into_inner();
+        let page = client.list_pupil_actions(request.clone()).await?.into_inner();
         actions.extend(page.actions);
         if page.next_page_token.is_empty() {
             return Ok(actions);
@@ -224,10 +213,7 @@ async fn list_actions(
     }
 }
 
-fn report(
-    explanation: ExplainPupilStageResponse,
-    actions: Vec<Action>,
-) -> Result<ExplainReport, CommandError> {
+fn report(explanation: ExplainPupilStageResponse, actions: Vec<Action>) -> Result<ExplainReport, CommandError> {
     let stage = explanation
         .pupil_stage
         .ok_or(CommandError::Answer("the pupil's stage"))?;
@@ -273,11 +259,7 @@ fn band_text(band: &proto::Band) -> String {
         tenth => format!("{}.{tenth}%", tenths / 10),
     };
     let lower = (band.lower_tenths > 0).then(|| {
-        let word = if band.lower_inclusive {
-            "from"
-        } else {
-            "above"
-        };
+        let word = if band.lower_inclusive { "from" } else { "above" };
         format!("{word} {}", bound(band.lower_tenths))
     });
     let upper = (band.upper_tenths < 1000).then(|| {
@@ -340,10 +322,7 @@ fn for_people(report: &ExplainReport) -> String {
             "{} of {} possible sessions attended: {}%\n",
             report.attended, report.possible, report.attendance_percent
         ));
-        text.push_str(&format!(
-            "Band of stage {}: {}\n",
-            report.computed_stage, report.band
-        ));
+        text.push_str(&format!("Band of stage {}: {}\n", report.computed_stage, report.band));
     }
     if report.too_little_data {
         text.push_str(&format!(
@@ -367,10 +346,7 @@ fn for_people(report: &ExplainReport) -> String {
         }
         text.push_str(&format!("\n{}", lines(&codes)));
     }
-    for (moves, doing) in [
-        (&report.improves, "attending"),
-        (&report.worsens, "missing"),
-    ] {
+    for (moves, doing) in [(&report.improves, "attending"), (&report.worsens, "missing")] {
         for step in moves {
             let sessions = if step.sessions == 1 {
                 "session"
@@ -421,20 +397,10 @@ mod tests {
     fn a_pupil_is_named_by_uuid_upn_or_mis_identifier() {
         let id = "0198c2f0-4a51-7c3e-9d44-2f6d3a1b0c5e";
         assert_eq!(parse_pupil(id), Ok(PupilArgument::Id(id.parse().unwrap())));
-        assert!(matches!(
-            parse_pupil("a999400125001"),
-            Ok(PupilArgument::Upn(_))
-        ));
+        assert!(matches!(parse_pupil("a999400125001"), Ok(PupilArgument::Upn(_))));
         let mis = MisIdentifier::parse("sims:100001", "0001/23").unwrap();
-        assert_eq!(
-            parse_pupil("sims:100001/0001/23"),
-            Ok(PupilArgument::Mis(mis))
-        );
-        assert!(
-            parse_pupil("SIMS/1")
-                .unwrap_err()
-                .starts_with("an MIS source is")
-        );
+        assert_eq!(parse_pupil("sims:100001/0001/23"), Ok(PupilArgument::Mis(mis)));
+        assert!(parse_pupil("SIMS/1").unwrap_err().starts_with("an MIS source is"));
         assert!(parse_pupil("UN1").unwrap_err().starts_with("give a UUID"));
         assert!(parse_pupil("17").unwrap_err().starts_with("give a UUID"));
     }

@@ -39,10 +39,7 @@ pub fn table(header: &[&str], numbers_from: usize) -> Table {
 
 /// The lines of a table, without the blanks at their ends.
 pub fn lines(table: &Table) -> String {
-    table
-        .lines()
-        .map(|line| format!("{}\n", line.trim_end()))
-        .collect()
+    table.lines().map(|line| format!("{}\n", line.trim_end())).collect()
 }
 
 /// A date of the contract as text, `2026-06-26`; empty where there is none.
@@ -71,9 +68,7 @@ pub fn stage_text(number: i32) -> String {
 
 /// The value of an enum of the contract in words: its name without the prefix, in small letters.
 pub fn words(name: &str, prefix: &str) -> String {
-    name.trim_start_matches(prefix)
-        .to_ascii_lowercase()
-        .replace('_', " ")
+    name.trim_start_matches(prefix).to_ascii_lowercase().replace('_', " ")
 }
 
 /// A share in per cent, rounded half up to one decimal; empty where the whole is nothing.
@@ -113,9 +108,6 @@ mod tests {
         assert_eq!(stage_text(1), "U");
         assert_eq!(stage_text(6), "5");
         assert_eq!(stage_text(0), "?");
-        assert_eq!(
-            words("RESPONSIBLE_ROLE_ALL_STAFF", "RESPONSIBLE_ROLE_"),
-            "all staff"
-        );
+        assert_eq!(words("RESPONSIBLE_ROLE_ALL_STAFF", "RESPONSIBLE_ROLE_"), "all staff");
     }
 }

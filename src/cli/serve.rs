@@ -59,7 +59,12 @@ pub struct ServeArgs {
     #[command(flatten)]
     database: DatabaseArgs,
     /// The address to listen on. Callers are not authenticated, so it has to be a loopback address.
-    #[arg(long, env = "GRADUATED_RESPONSE_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:50051")]
+    #[arg(
+        long,
+        env = "GRADUATED_RESPONSE_LISTEN",
+        value_name = "ADDRESS",
+        default_value = "127.0.0.1:50051"
+    )]
     listen: SocketAddr,
     /// How many database connections at the most.
     #[arg(long, env = "GRADUATED_RESPONSE_CONNECTIONS", value_name = "N", default_value_t = 16)]
@@ -135,10 +140,12 @@ pub async fn run(args: ServeArgs) -> Result<ExitCode, ServeError> {
     }
     let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Signal)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Signal)?;
-    let listener = TcpListener::bind(args.listen).await.map_err(|source| ServeError::Listen {
-        address: args.listen,
-        source,
-    })?;
+    let listener = TcpListener::bind(args.listen)
+        .await
+        .map_err(|source| ServeError::Listen {
+            address: args.listen,
+            source,
+        })?;
     let embedded = match &args.database.database_url {
         Some(_) => None,
         None => Some(EmbeddedPostgres::start(args.database.embedded()).await?),

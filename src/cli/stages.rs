@@ -8,14 +8,10 @@ use tonic::transport::Channel;
 use uuid::Uuid;
 
 use super::error::CommandError;
-use super::output::{
-    date_text, grouped, lines, percent_text, print, print_json, stage_text, table,
-};
+use super::output::{date_text, grouped, lines, percent_text, print, print_json, stage_text, table};
 use crate::domain::stage::Stage;
 use crate::proto::stage_service_client::StageServiceClient;
-use crate::proto::{
-    ListPupilStagesRequest, PupilStage, StageSummary, SummarizeSchoolRequest, SummarizeTrustRequest,
-};
+use crate::proto::{ListPupilStagesRequest, PupilStage, StageSummary, SummarizeSchoolRequest, SummarizeTrustRequest};
 
 /// Counts the pupils at each stage, school by school.
 ///
@@ -59,8 +55,7 @@ impl Default for StagesArgs {
 }
 
 fn parse_stage(text: &str) -> Result<Stage, String> {
-    Stage::parse(&text.trim().to_ascii_uppercase())
-        .ok_or_else(|| "a stage is U, 1, 2, 3, 4 or 5".to_owned())
+    Stage::parse(&text.trim().to_ascii_uppercase()).ok_or_else(|| "a stage is U, 1, 2, 3, 4 or 5".to_owned())
 }
 
 /// What `stages --json` prints.
@@ -144,11 +139,7 @@ pub struct PupilReport {
 /// # Errors
 ///
 /// [`CommandError`] where the service refuses or cannot be reached.
-pub async fn run(
-    args: &StagesArgs,
-    channel: Channel,
-    trust_id: Uuid,
-) -> Result<ExitCode, CommandError> {
+pub async fn run(args: &StagesArgs, channel: Channel, trust_id: Uuid) -> Result<ExitCode, CommandError> {
     let mut client = StageServiceClient::new(channel);
     let (as_of, trust, schools) = match &args.school {
         Some(school) => {
@@ -166,9 +157,7 @@ pub async fn run(
                 trust_id: trust_id.to_string(),
             };
             let answer = client.summarize_trust(request).await?.into_inner();
-            let trust = answer
-                .trust
-                .ok_or(CommandError::Answer("the trust's summary"))?;
+            let trust = answer.trust.ok_or(CommandError::Answer("the trust's summary"))?;
             (date_text(trust.as_of.as_ref()), Some(trust), answer.schools)
         }
     };
@@ -180,8 +169,7 @@ pub async fn run(
     };
     let report = StagesReport {
         as_of,
-        trust: trust
-            .map(|summary| summary_report(summary, String::new(), String::new(), String::new())),
+        trust: trust.map(|summary| summary_report(summary, String::new(), String::new(), String::new())),
         schools: schools
             .into_iter()
             .map(|school| {
@@ -222,10 +210,7 @@ async fn list_pupils(
         let request = ListPupilStagesRequest {
             trust_id: trust_id.to_string(),
             school: args.school.clone().unwrap_or_default(),
-            stages: wanted
-                .iter()
-                .map(|stage| i32::from(stage.number()) + 1)
-                .collect(),
+            stages: wanted.iter().map(|stage| i32::from(stage.number()) + 1).collect(),
             changed_since: None,
             // Below 1,001.
             page_size: (limit - pupils.len()).min(1000) as i32,
@@ -240,12 +225,7 @@ async fn list_pupils(
     }
 }
 
-fn summary_report(
-    summary: StageSummary,
-    school_id: String,
-    urn: String,
-    name: String,
-) -> SummaryReport {
+fn summary_report(summary: StageSummary, school_id: String, urn: String, name: String) -> SummaryReport {
     let tally = summary.tally.unwrap_or_default();
     SummaryReport {
         school_id,
@@ -314,16 +294,7 @@ fn for_people(report: &StagesReport) -> String {
             text.push_str("No pupil is at these stages.\n");
             return text;
         }
-        let mut listed = table(
-            &[
-                "pupil",
-                "stage",
-                "attendance %",
-                "attended/possible",
-                "since",
-            ],
-            1,
-        );
+        let mut listed = table(&["pupil", "stage", "attendance %", "attended/possible", "since"], 1);
         for pupil in pupils {
             listed.add_row([
                 pupil.pupil_id.clone(),
@@ -380,11 +351,7 @@ mod tests {
         let stages = read(&["stages", "--stage", "u,3,5"]).unwrap().stages.stage;
         assert_eq!(stages, [Stage::Universal, Stage::Three, Stage::Five]);
         let refused = read(&["stages", "--stage", "6"]).err().unwrap();
-        assert!(
-            refused
-                .to_string()
-                .contains("a stage is U, 1, 2, 3, 4 or 5")
-        );
+        assert!(refused.to_string().contains("a stage is U, 1, 2, 3, 4 or 5"));
         assert!(read(&["stages", "--limit", "0"]).is_err());
     }
 

@@ -103,10 +103,7 @@ mod tests {
 
     #[test]
     fn the_sample_ends_where_the_published_figures_end() {
-        let sessions = SchoolYear::up_to(PUBLISHED_LAST_DAY)
-            .unwrap()
-            .sessions
-            .len();
+        let sessions = SchoolYear::up_to(PUBLISHED_LAST_DAY).unwrap().sessions.len();
         assert_eq!(sessions, 350);
         let primary = &published::national().unwrap()[0];
         assert_eq!(primary.phase, Phase::Primary);

@@ -33,11 +33,7 @@ struct Limits {
 
 /// Decides how many sessions each pupil misses. The sum is the phase's published absence, and the share of pupils who
 /// miss a tenth or more is the published one, each to the nearest session and pupil wherever that can be.
-pub(super) fn spread_absence(
-    drafts: &mut [Draft],
-    figures: &PublishedPhase,
-    random: &mut ChaCha8Rng,
-) {
+pub(super) fn spread_absence(drafts: &mut [Draft], figures: &PublishedPhase, random: &mut ChaCha8Rng) {
     let order = ranked(drafts, random);
     let pupils = order.len();
     let share = |percent: f64| ((pupils as f64) * percent / 100.0).round() as usize;
@@ -94,22 +90,14 @@ pub(super) fn proportion(whole: u64, part: u64, of: u64) -> u64 {
 /// The pupils with possible sessions, from the least to the most absent: by chance, with some schools and the older
 /// year groups leaning towards the end.
 fn ranked(drafts: &[Draft], random: &mut ChaCha8Rng) -> Vec<usize> {
-    let schools = drafts
-        .iter()
-        .map(|draft| draft.school + 1)
-        .max()
-        .unwrap_or(0);
-    let leans: Vec<f64> = (0..schools)
-        .map(|_| random.random::<f64>() * SCHOOL_LEAN)
-        .collect();
+    let schools = drafts.iter().map(|draft| draft.school + 1).max().unwrap_or(0);
+    let leans: Vec<f64> = (0..schools).map(|_| random.random::<f64>() * SCHOOL_LEAN).collect();
     let mut keyed: Vec<(f64, usize)> = drafts
         .iter()
         .enumerate()
         .filter(|(_, draft)| draft.possible() > 0)
         .map(|(index, draft)| {
-            let key = random.random::<f64>()
-                + leans[draft.school]
-                + f64::from(draft.year_group) * YEAR_GROUP_LEAN;
+            let key = random.random::<f64>() + leans[draft.school] + f64::from(draft.year_group) * YEAR_GROUP_LEAN;
             (key, index)
         })
         .collect();
@@ -150,13 +138,7 @@ fn missed(rate: f64, possible: u32, limits: Limits) -> u32 {
 }
 
 /// Moves single sessions until the sum is met or every pupil is at a limit.
-fn settle(
-    drafts: &mut [Draft],
-    bounds: &mut [(usize, Limits)],
-    mut sum: u64,
-    target: u64,
-    random: &mut ChaCha8Rng,
-) {
+fn settle(drafts: &mut [Draft], bounds: &mut [(usize, Limits)], mut sum: u64, target: u64, random: &mut ChaCha8Rng) {
     bounds.shuffle(random);
     while sum != target {
         let before = sum;

@@ -106,14 +106,10 @@ pub fn deviations(trust: &SampleTrust) -> Vec<Deviation> {
             .map(|measure| {
                 let tally = generated.tally;
                 let (published_percent, generated_percent) = match measure {
-                    Measure::Attendance => (
-                        possible(figures.attended),
-                        percent(tally.attended, tally.possible),
-                    ),
-                    Measure::AuthorisedAbsence => (
-                        possible(figures.authorised),
-                        percent(tally.authorised, tally.possible),
-                    ),
+                    Measure::Attendance => (possible(figures.attended), percent(tally.attended, tally.possible)),
+                    Measure::AuthorisedAbsence => {
+                        (possible(figures.authorised), percent(tally.authorised, tally.possible))
+                    }
                     Measure::UnauthorisedAbsence => (
                         possible(figures.unauthorised),
                         percent(tally.unauthorised, tally.possible),
@@ -139,17 +135,12 @@ pub fn code_deviations(trust: &SampleTrust) -> Vec<CodeDeviation> {
     by_phase(trust, |figures, generated| {
         AttendanceCode::ALL
             .iter()
-            .filter(|code| {
-                figures.sessions(**code) > 0 && code.valid_on(super::calendar::FIRST_DAY)
-            })
+            .filter(|code| figures.sessions(**code) > 0 && code.valid_on(super::calendar::FIRST_DAY))
             .map(|code| CodeDeviation {
                 phase: figures.phase,
                 code: *code,
                 published_percent: percent(figures.sessions(*code), figures.possible),
-                generated_percent: percent(
-                    generated.codes[usize::from(code.byte())],
-                    generated.tally.possible,
-                ),
+                generated_percent: percent(generated.codes[usize::from(code.byte())], generated.tally.possible),
             })
             .collect()
     })
@@ -181,10 +172,7 @@ fn percent(part: u64, whole: u64) -> f64 {
     part as f64 * 100.0 / whole.max(1) as f64
 }
 
-fn by_phase<T>(
-    trust: &SampleTrust,
-    of_phase: impl Fn(&PublishedPhase, &Generated) -> Vec<T>,
-) -> Vec<T> {
+fn by_phase<T>(trust: &SampleTrust, of_phase: impl Fn(&PublishedPhase, &Generated) -> Vec<T>) -> Vec<T> {
     trust
         .published
         .iter()

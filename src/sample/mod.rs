@@ -102,9 +102,7 @@ pub enum SampleError {
     #[error("schools: {0} is out of range; give 6 to 12")]
     Schools(usize),
     /// A school's numbers run out.
-    #[error(
-        "pupils: there are not enough pupil numbers for so many; give fewer pupils or more schools"
-    )]
+    #[error("pupils: there are not enough pupil numbers for so many; give fewer pupils or more schools")]
     TooManyPupils,
     /// The published figures that are built in cannot be read.
     #[error("the published figures cannot be read: {0}")]
@@ -224,8 +222,7 @@ pub fn generate(settings: &SampleSettings) -> Result<SampleTrust, SampleError> {
     if !(calendar::THROUGH_MIN..=calendar::THROUGH_MAX).contains(&settings.through) {
         return Err(SampleError::Through(settings.through));
     }
-    let school_year =
-        SchoolYear::up_to(settings.through).ok_or(SampleError::Through(settings.through))?;
+    let school_year = SchoolYear::up_to(settings.through).ok_or(SampleError::Through(settings.through))?;
     let plans = people::plan_schools(settings.schools, settings.pupils);
     let published = published::national()?;
     let mut random = ChaCha8Rng::seed_from_u64(settings.seed);
@@ -252,14 +249,7 @@ pub fn generate(settings: &SampleSettings) -> Result<SampleTrust, SampleError> {
         for (draft, marks) in drafts.iter().zip(registers) {
             let plan = &plans[draft.school];
             let pupils = &mut schools[draft.school].pupils;
-            pupils.push(finish_pupil(
-                draft,
-                plan,
-                pupils,
-                marks,
-                &school_year,
-                &mut random,
-            )?);
+            pupils.push(finish_pupil(draft, plan, pupils, marks, &school_year, &mut random)?);
         }
     }
     Ok(SampleTrust {
@@ -343,8 +333,7 @@ fn finish_pupil(
         },
         given_name: given_name.to_owned(),
         family_name: family_name.to_owned(),
-        date_of_birth: people::date_of_birth(draft.year_group, random)
-            .unwrap_or(calendar::FIRST_DAY),
+        date_of_birth: people::date_of_birth(draft.year_group, random).unwrap_or(calendar::FIRST_DAY),
         year_group: draft.year_group,
         enrolment_start: draft.start,
         enrolment_end: draft.end,

@@ -87,13 +87,11 @@ pub fn plan_schools(schools: usize, pupils: usize) -> Vec<SchoolPlan> {
 }
 
 const GIVEN_NAMES: [&str; 64] = [
-    "Aaliyah", "Adam", "Agnes", "Aisha", "Alfie", "Amara", "Amelia", "Anya", "Arjun", "Ava",
-    "Ayaan", "Bea", "Bilal", "Callum", "Chidi", "Chloe", "Daisy", "Dara", "Dylan", "Ebony",
-    "Eleni", "Elif", "Ellis", "Emeka", "Esme", "Farah", "Finn", "Freya", "George", "Grace",
-    "Hamza", "Hana", "Harriet", "Idris", "Imogen", "Isla", "Jacob", "Jasmine", "Kai", "Kezia",
-    "Lena", "Leo", "Luca", "Maja", "Mei", "Mina", "Nadia", "Noah", "Ola", "Oscar", "Priya",
-    "Rafael", "Rhys", "Rosa", "Samir", "Saoirse", "Tariq", "Theo", "Uma", "Wren", "Yusuf", "Zara",
-    "Zofia", "Zuri",
+    "Aaliyah", "Adam", "Agnes", "Aisha", "Alfie", "Amara", "Amelia", "Anya", "Arjun", "Ava", "Ayaan", "Bea", "Bilal",
+    "Callum", "Chidi", "Chloe", "Daisy", "Dara", "Dylan", "Ebony", "Eleni", "Elif", "Ellis", "Emeka", "Esme", "Farah",
+    "Finn", "Freya", "George", "Grace", "Hamza", "Hana", "Harriet", "Idris", "Imogen", "Isla", "Jacob", "Jasmine",
+    "Kai", "Kezia", "Lena", "Leo", "Luca", "Maja", "Mei", "Mina", "Nadia", "Noah", "Ola", "Oscar", "Priya", "Rafael",
+    "Rhys", "Rosa", "Samir", "Saoirse", "Tariq", "Theo", "Uma", "Wren", "Yusuf", "Zara", "Zofia", "Zuri",
 ];
 
 const FAMILY_NAMES: [&str; 72] = [
@@ -173,9 +171,7 @@ const FAMILY_NAMES: [&str; 72] = [
 
 /// An invented given name and family name.
 pub fn name(random: &mut ChaCha8Rng) -> (&'static str, &'static str) {
-    let pick = |names: &[&'static str], random: &mut ChaCha8Rng| {
-        names.choose(random).copied().unwrap_or_default()
-    };
+    let pick = |names: &[&'static str], random: &mut ChaCha8Rng| names.choose(random).copied().unwrap_or_default();
     (pick(&GIVEN_NAMES, random), pick(&FAMILY_NAMES, random))
 }
 
@@ -183,8 +179,7 @@ pub fn name(random: &mut ChaCha8Rng) -> (&'static str, &'static str) {
 /// birthdays from 1 September to 31 August.
 pub fn date_of_birth(year_group: u8, random: &mut ChaCha8Rng) -> Option<NaiveDate> {
     let first_year = 2020 + i32::from(RECEPTION) - i32::from(year_group);
-    NaiveDate::from_ymd_opt(first_year, 9, 1)?
-        .checked_add_days(Days::new(random.random_range(0..365)))
+    NaiveDate::from_ymd_opt(first_year, 9, 1)?.checked_add_days(Days::new(random.random_range(0..365)))
 }
 
 /// The UPN of the `ordinal`th pupil of a year group: its check letter is right. A school gives out 1,000 numbers a year;
@@ -202,10 +197,7 @@ pub fn upn(establishment: u16, year_group: u8, ordinal: usize) -> Result<String,
     }
     // Given on entry to reception, or to nursery.
     let entered = 25 + usize::from(RECEPTION) - usize::from(year_group.max(RECEPTION));
-    let digits = format!(
-        "{LOCAL_AUTHORITY}{establishment:04}{entered:02}{:03}",
-        ordinal % 1000
-    );
+    let digits = format!("{LOCAL_AUTHORITY}{establishment:04}{entered:02}{:03}", ordinal % 1000);
     let letter = Upn::parse(&format!("A{digits}"))
         .ok()
         .flatten()

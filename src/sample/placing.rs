@@ -51,41 +51,14 @@ pub(super) fn fill_registers(
     }
     let possible: u64 = pages.iter().map(|page| page.slots.len() as u64).sum();
     let quota = |code: AttendanceCode| {
-        u32::try_from(proportion(
-            possible,
-            figures.sessions(code),
-            figures.possible,
-        ))
-        .unwrap_or(u32::MAX)
+        u32::try_from(proportion(possible, figures.sessions(code), figures.possible)).unwrap_or(u32::MAX)
     };
     let groups = Groups::of(drafts);
     groups.work_experience(&mut pages, quota(AttendanceCode::W), random);
-    single_pupils(
-        &mut pages,
-        AttendanceCode::K,
-        quota(AttendanceCode::K),
-        80,
-        random,
-    );
-    groups.outings(
-        &mut pages,
-        AttendanceCode::V,
-        quota(AttendanceCode::V),
-        random,
-    );
-    groups.outings(
-        &mut pages,
-        AttendanceCode::P,
-        quota(AttendanceCode::P),
-        random,
-    );
-    single_pupils(
-        &mut pages,
-        AttendanceCode::B,
-        quota(AttendanceCode::B),
-        10,
-        random,
-    );
+    single_pupils(&mut pages, AttendanceCode::K, quota(AttendanceCode::K), 80, random);
+    groups.outings(&mut pages, AttendanceCode::V, quota(AttendanceCode::V), random);
+    groups.outings(&mut pages, AttendanceCode::P, quota(AttendanceCode::P), random);
+    single_pupils(&mut pages, AttendanceCode::B, quota(AttendanceCode::B), 10, random);
     late(drafts, &mut pages, quota(AttendanceCode::L), random);
     pages.into_iter().map(|page| page.marks).collect()
 }
@@ -111,8 +84,7 @@ impl Page<'_> {
 
     fn present(&self, position: usize) -> bool {
         let mark = self.mark(position);
-        mark == AttendanceCode::PresentMorning.byte()
-            || mark == AttendanceCode::PresentAfternoon.byte()
+        mark == AttendanceCode::PresentMorning.byte() || mark == AttendanceCode::PresentAfternoon.byte()
     }
 
     /// The first session of the day of a position.
@@ -122,11 +94,7 @@ impl Page<'_> {
 
     /// The first session of the week of a position.
     fn week_start(&self, position: usize) -> usize {
-        let week = |position: usize| {
-            self.slots
-                .get(position)
-                .map(|slot| (slot / 2 + AUGUST_1_WEEKDAY) / 7)
-        };
+        let week = |position: usize| self.slots.get(position).map(|slot| (slot / 2 + AUGUST_1_WEEKDAY) / 7);
         let mut start = self.day_start(position);
         while start >= self.per_day && week(start - self.per_day) == week(position) {
             start -= self.per_day;
@@ -158,13 +126,8 @@ impl Page<'_> {
                     (self.position_of(day), 1)
                 }
                 Season::Exams => {
-                    let from = self
-                        .position_of(exams)
-                        .min(self.slots.len().saturating_sub(1));
-                    (
-                        self.day_start(random.random_range(from..self.slots.len())),
-                        1,
-                    )
+                    let from = self.position_of(exams).min(self.slots.len().saturating_sub(1));
+                    (self.day_start(random.random_range(from..self.slots.len())), 1)
                 }
                 Season::LastWeek => {
                     let from = self.slots.len().saturating_sub(5 * self.per_day);
@@ -172,10 +135,7 @@ impl Page<'_> {
                 }
             };
             let end = start + length * step;
-            if (start..end)
-                .step_by(step)
-                .all(|position| self.mark(position) == 0)
-            {
+            if (start..end).step_by(step).all(|position| self.mark(position) == 0) {
                 for position in (start..end).step_by(step) {
                     self.set(position, spell.code);
                 }
@@ -216,11 +176,7 @@ impl Page<'_> {
 
     fn fill_present(&mut self) {
         for slot in self.slots {
-            if let Some(mark) = self
-                .marks
-                .get_mut(usize::from(*slot))
-                .filter(|mark| **mark == 0)
-            {
+            if let Some(mark) = self.marks.get_mut(usize::from(*slot)).filter(|mark| **mark == 0) {
                 *mark = if slot.is_multiple_of(2) {
                     AttendanceCode::PresentMorning.byte()
                 } else {
@@ -252,10 +208,7 @@ impl Groups {
         let mut groups: BTreeMap<(usize, u8), Vec<usize>> = BTreeMap::new();
         for (index, draft) in drafts.iter().enumerate() {
             if draft.possible() > 0 {
-                groups
-                    .entry((draft.school, draft.year_group))
-                    .or_default()
-                    .push(index);
+                groups.entry((draft.school, draft.year_group)).or_default().push(index);
             }
         }
         Groups(groups)
@@ -274,17 +227,11 @@ impl Groups {
             if quota == 0 {
                 return;
             }
-            let place = members
-                .first()
-                .and_then(|first| pages.get(*first))
-                .and_then(|page| {
-                    let any = page.slots.len() / 2 + page.any_position(random) / 2;
-                    page.slots.get(page.week_start(any)).copied()
-                });
-            for page in members
-                .iter()
-                .filter_map(|index| place.map(|place| (*index, place)))
-            {
+            let place = members.first().and_then(|first| pages.get(*first)).and_then(|page| {
+                let any = page.slots.len() / 2 + page.any_position(random) / 2;
+                page.slots.get(page.week_start(any)).copied()
+            });
+            for page in members.iter().filter_map(|index| place.map(|place| (*index, place))) {
                 let (index, place) = page;
                 let page = &mut pages[index];
                 let from = page.position_of(place);
@@ -295,13 +242,7 @@ impl Groups {
     }
 
     /// Days out: a school trip takes half of a year group for a day, sport takes a team for an afternoon.
-    fn outings(
-        &self,
-        pages: &mut [Page<'_>],
-        code: AttendanceCode,
-        mut quota: u32,
-        random: &mut ChaCha8Rng,
-    ) {
+    fn outings(&self, pages: &mut [Page<'_>], code: AttendanceCode, mut quota: u32, random: &mut ChaCha8Rng) {
         let sport = code == AttendanceCode::P;
         let groups: Vec<&Vec<usize>> = self.0.values().collect();
         // Each outing takes somebody unless all are away: the bound is never met in practice.
@@ -314,11 +255,7 @@ impl Groups {
             let Some(page) = members.first().and_then(|first| pages.get(*first)) else {
                 return;
             };
-            let Some(morning) = page
-                .slots
-                .get(page.day_start(page.any_position(random)))
-                .copied()
-            else {
+            let Some(morning) = page.slots.get(page.day_start(page.any_position(random))).copied() else {
                 return;
             };
             let (from, to) = if sport {
@@ -364,14 +301,8 @@ fn late(drafts: &[Draft], pages: &mut [Page<'_>], quota: u32, random: &mut ChaCh
         let inclination: f64 = random.random();
         let absence = f64::from(draft.missed) / f64::from(draft.possible().max(1));
         let mornings = page.slots.len() / page.per_day;
-        weights.push(
-            (0.02 + inclination * inclination * inclination) * (0.3 + absence) * mornings as f64,
-        );
-        caps.push(
-            (0..mornings)
-                .filter(|day| page.present(day * page.per_day))
-                .count() as u32,
-        );
+        weights.push((0.02 + inclination * inclination * inclination) * (0.3 + absence) * mornings as f64);
+        caps.push((0..mornings).filter(|day| page.present(day * page.per_day)).count() as u32);
     }
     let counts = apportion(&weights, &caps, quota, random);
     for (page, count) in pages.iter_mut().zip(counts) {

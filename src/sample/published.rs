@@ -12,33 +12,21 @@ const FIGURES: &str = include_str!("../../data/dfe_attendance_2025_26.csv");
 
 /// The column of each code of which the department publishes the number of sessions. `/` and `\` share a column.
 const CODE_COLUMNS: [(AttendanceCode, &str); 21] = [
-    (
-        AttendanceCode::L,
-        "reason_l_present_late_before_registers_closed",
-    ),
+    (AttendanceCode::L, "reason_l_present_late_before_registers_closed"),
     (AttendanceCode::K, "reason_k_aea_education_arranged_by_la"),
     (AttendanceCode::V, "reason_v_aea_educational_visit_trip"),
     (AttendanceCode::P, "reason_p_aea_approved_sporting_activity"),
     (AttendanceCode::W, "reason_w_aea_work_experience"),
     (AttendanceCode::B, "reason_b_aea_education_off_site"),
     (AttendanceCode::J, "reason_j_aea_interview"),
-    (
-        AttendanceCode::C1,
-        "reason_c1_authorised_regulated_performance",
-    ),
+    (AttendanceCode::C1, "reason_c1_authorised_regulated_performance"),
     (AttendanceCode::M, "reason_m_authorised_medical_dental"),
     (AttendanceCode::J1, "reason_j1_authorised_interview"),
     (AttendanceCode::S, "reason_s_authorised_study_leave"),
-    (
-        AttendanceCode::C2,
-        "reason_c2_authorised_temp_reduced_timetable",
-    ),
+    (AttendanceCode::C2, "reason_c2_authorised_temp_reduced_timetable"),
     (AttendanceCode::C, "reason_c_authorised_other"),
     (AttendanceCode::T, "reason_t_authorised_mobile_child"),
-    (
-        AttendanceCode::R,
-        "reason_r_authorised_religious_observance",
-    ),
+    (AttendanceCode::R, "reason_r_authorised_religious_observance"),
     (AttendanceCode::I, "reason_i_authorised_illness"),
     (AttendanceCode::E, "reason_e_authorised_excluded"),
     (AttendanceCode::H, "reason_h_authorised_holiday"),
@@ -47,10 +35,7 @@ const CODE_COLUMNS: [(AttendanceCode, &str); 21] = [
     (AttendanceCode::O, "reason_o_other_unauthorised"),
 ];
 
-const CODE_U: (AttendanceCode, &str) = (
-    AttendanceCode::U,
-    "reason_u_unauthorised_late_after_registers_closed",
-);
+const CODE_U: (AttendanceCode, &str) = (AttendanceCode::U, "reason_u_unauthorised_late_after_registers_closed");
 
 /// The national figures of one phase.
 #[derive(Clone, Debug, PartialEq)]
@@ -117,9 +102,7 @@ pub fn national() -> Result<Vec<PublishedPhase>, SampleError> {
                     row.get("geographic_level").map(String::as_str) == Some("National")
                         && row.get("education_phase").map(String::as_str) == Some(phase.name())
                 })
-                .ok_or_else(|| {
-                    SampleError::Published(format!("no national row for phase {}", phase.name()))
-                })?;
+                .ok_or_else(|| SampleError::Published(format!("no national row for phase {}", phase.name())))?;
             read_phase(phase, row)
         })
         .collect()
@@ -147,10 +130,7 @@ fn read_phase(phase: Phase, row: &HashMap<String, String>) -> Result<PublishedPh
     })
 }
 
-fn number<T: std::str::FromStr>(
-    row: &HashMap<String, String>,
-    column: &str,
-) -> Result<T, SampleError> {
+fn number<T: std::str::FromStr>(row: &HashMap<String, String>, column: &str) -> Result<T, SampleError> {
     row.get(column)
         .and_then(|text| text.parse().ok())
         .ok_or_else(|| SampleError::Published(format!("column {column} holds no number")))

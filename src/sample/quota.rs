@@ -66,11 +66,7 @@ struct Case {
 impl Case {
     /// The weight for the few pupils of whom a code is typical.
     fn few(&self, share: f64, weight: f64) -> f64 {
-        if self.inclination < share {
-            weight
-        } else {
-            0.0
-        }
+        if self.inclination < share { weight } else { 0.0 }
     }
 }
 
@@ -115,11 +111,7 @@ const HABITS: [Habit; 12] = [
         season: Season::Week,
         lengths: &[(10, 75), (4, 20)],
         weight: |case| {
-            if case.rate < 0.5 {
-                case.remaining.min(40.0)
-            } else {
-                0.0
-            }
+            if case.rate < 0.5 { case.remaining.min(40.0) } else { 0.0 }
         },
         spells_max: 2,
     },
@@ -191,10 +183,7 @@ pub(super) fn hand_out_spells(
     let quota = |code: AttendanceCode| -> u32 {
         u32::try_from(proportion(total, figures.sessions(code), published)).unwrap_or(u32::MAX)
     };
-    for habit in HABITS
-        .iter()
-        .filter(|habit| exams || habit.season != Season::Exams)
-    {
+    for habit in HABITS.iter().filter(|habit| exams || habit.season != Season::Exams) {
         share_out(habit, quota(habit.code), drafts, &mut remaining, random);
     }
 
@@ -202,9 +191,7 @@ pub(super) fn hand_out_spells(
     let weights: Vec<f64> = drafts
         .iter()
         .zip(&remaining)
-        .map(|(draft, remaining)| {
-            f64::from(*remaining) * (0.05 + rate(draft)) * (0.3 + random.random::<f64>())
-        })
+        .map(|(draft, remaining)| f64::from(*remaining) * (0.05 + rate(draft)) * (0.3 + random.random::<f64>()))
         .collect();
     let unexplained = apportion(&weights, &remaining, quota(AttendanceCode::O), random);
     for ((draft, remaining), unexplained) in drafts.iter_mut().zip(&remaining).zip(unexplained) {
@@ -226,9 +213,7 @@ pub(super) fn hand_out_spells(
             random,
         );
         // The longest first: they find their place while there is room.
-        draft
-            .spells
-            .sort_by_key(|spell| std::cmp::Reverse(spell.length));
+        draft.spells.sort_by_key(|spell| std::cmp::Reverse(spell.length));
     }
 }
 
@@ -252,19 +237,12 @@ fn rate(draft: &Draft) -> f64 {
     f64::from(draft.missed) / f64::from(draft.possible().max(1))
 }
 
-fn share_out(
-    habit: &Habit,
-    quota: u32,
-    drafts: &mut [Draft],
-    remaining: &mut [u32],
-    random: &mut ChaCha8Rng,
-) {
+fn share_out(habit: &Habit, quota: u32, drafts: &mut [Draft], remaining: &mut [u32], random: &mut ChaCha8Rng) {
     let inclinations: Vec<f64> = drafts.iter().map(|_| random.random()).collect();
     let mut left = quota;
     let singles = [(1, 100)];
     for (length, percent) in habit.lengths.iter().chain(&singles) {
-        let spells =
-            (u64::from(quota) * u64::from(*percent) / 100).min(u64::from(left)) as u32 / length;
+        let spells = (u64::from(quota) * u64::from(*percent) / 100).min(u64::from(left)) as u32 / length;
         let mut weights = Vec::with_capacity(drafts.len());
         let mut caps = Vec::with_capacity(drafts.len());
         for ((draft, remaining), inclination) in drafts.iter().zip(&*remaining).zip(&inclinations) {
@@ -307,11 +285,7 @@ fn split(
     let begin = random.random_range(0..pattern.len());
     for length in pattern.iter().cycle().skip(begin) {
         let length = (*length).min(sessions);
-        draft.spells.push(Spell {
-            code,
-            length,
-            season,
-        });
+        draft.spells.push(Spell { code, length, season });
         sessions -= length;
         if sessions == 0 {
             return;
@@ -321,18 +295,12 @@ fn split(
 
 /// Shares `quota` units out in proportion to weights, by systematic sampling: each gets the whole part of its share, and
 /// the rest by chance. Nobody gets more than the cap; what nobody can take is not shared out.
-pub(super) fn apportion(
-    weights: &[f64],
-    caps: &[u32],
-    quota: u32,
-    random: &mut ChaCha8Rng,
-) -> Vec<u32> {
+pub(super) fn apportion(weights: &[f64], caps: &[u32], quota: u32, random: &mut ChaCha8Rng) -> Vec<u32> {
     let mut counts = vec![0; weights.len()];
     let mut left = quota;
     // Each round either shares everything out or fills somebody's cap.
     while left > 0 {
-        let open =
-            |index: usize, counts: &[u32]| counts[index] < caps[index] && weights[index] > 0.0;
+        let open = |index: usize, counts: &[u32]| counts[index] < caps[index] && weights[index] > 0.0;
         let whole: f64 = (0..weights.len())
             .filter(|index| open(*index, &counts))
             .map(|index| weights[index])

@@ -11,8 +11,7 @@ use crate::domain::identifiers::{Laestab, Upn, Urn};
 use crate::domain::session::AcademicYear;
 use crate::domain::tally::Tally;
 
-static TRUST: LazyLock<SampleTrust> =
-    LazyLock::new(|| generate(&SampleSettings::default()).unwrap());
+static TRUST: LazyLock<SampleTrust> = LazyLock::new(|| generate(&SampleSettings::default()).unwrap());
 
 fn small(seed: u64) -> SampleSettings {
     SampleSettings {
@@ -33,12 +32,10 @@ fn digest(trust: &SampleTrust) -> String {
             hash.update(&pupil.marks);
         }
     }
-    hash.finalize()
-        .iter()
-        .fold(String::new(), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+    hash.finalize().iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 fn pupils(trust: &SampleTrust) -> impl Iterator<Item = (&SampleSchool, &SamplePupil)> {
@@ -120,10 +117,7 @@ fn some_pupils_are_severely_absent_as_in_schools() {
             .filter(|(school, _)| school.phase == phase)
             .map(|(_, pupil)| Tally::of_marks(&pupil.marks))
             .collect();
-        let severe = tallies
-            .iter()
-            .filter(|tally| tally.severely_absent())
-            .count();
+        let severe = tallies.iter().filter(|tally| tally.severely_absent()).count();
         writeln!(table, "{}: {} of {}", phase.name(), severe, tallies.len()).unwrap();
     }
     insta::assert_snapshot!(table, @r"
@@ -153,11 +147,7 @@ fn withdrawn_codes_are_left_out_and_said_to_be() {
 fn every_mark_lies_in_its_half_of_a_school_day_while_the_pupil_is_on_roll() {
     let year = AcademicYear::from_start_year(calendar::START_YEAR).unwrap();
     let school_year = SchoolYear::up_to(TRUST.settings.through).unwrap();
-    let open: HashSet<usize> = school_year
-        .sessions
-        .iter()
-        .map(|place| usize::from(*place))
-        .collect();
+    let open: HashSet<usize> = school_year.sessions.iter().map(|place| usize::from(*place)).collect();
     for (_, pupil) in pupils(&TRUST) {
         for (place, mark) in pupil.marks.iter().enumerate() {
             let Some(code) = AttendanceCode::from_byte(*mark) else {
@@ -165,15 +155,10 @@ fn every_mark_lies_in_its_half_of_a_school_day_while_the_pupil_is_on_roll() {
                 continue;
             };
             let session = year.session_at(place);
-            assert!(
-                session.date >= pupil.enrolment_start && session.date <= TRUST.settings.through
-            );
+            assert!(session.date >= pupil.enrolment_start && session.date <= TRUST.settings.through);
             assert!(pupil.enrolment_end.is_none_or(|end| session.date <= end));
             assert!(!code.in_wrong_half(session.half));
-            assert_eq!(
-                open.contains(&place),
-                code != AttendanceCode::PlannedClosure
-            );
+            assert_eq!(open.contains(&place), code != AttendanceCode::PlannedClosure);
         }
     }
 }
@@ -204,27 +189,16 @@ fn pupils_are_of_the_age_of_their_year_group_and_their_identifiers_are_right_and
         assert_eq!(upn.warnings(), []);
         assert!(upns.insert(pupil.upn.clone()));
         let mis = &pupil.mis_identifier;
-        assert_eq!(
-            MisIdentifier::parse(&mis.source, &mis.value).as_ref(),
-            Ok(mis)
-        );
+        assert_eq!(MisIdentifier::parse(&mis.source, &mis.value).as_ref(), Ok(mis));
         assert_eq!(mis.source, format!("sample:{}", school.urn));
         // Year 1 is number 4 of the contract's enum, and begins at five.
         let born = pupil.date_of_birth;
         let age = 2025 - born.year() - i32::from(born.month() >= 9);
-        assert_eq!(
-            age,
-            i32::from(pupil.year_group) + 1,
-            "{born} {}",
-            pupil.year_group
-        );
+        assert_eq!(age, i32::from(pupil.year_group) + 1, "{born} {}", pupil.year_group);
     }
     for school in &TRUST.schools {
         assert!(Urn::parse(&school.urn).is_ok());
-        assert_eq!(
-            Laestab::parse(&school.laestab).unwrap().as_str(),
-            school.laestab
-        );
+        assert_eq!(Laestab::parse(&school.laestab).unwrap().as_str(), school.laestab);
     }
     assert_eq!(upns.len(), 9000);
 }
@@ -233,20 +207,13 @@ fn pupils_are_of_the_age_of_their_year_group_and_their_identifiers_are_right_and
 fn schools_of_one_phase_differ() {
     let mut attendance: BTreeMap<Phase, HashSet<String>> = BTreeMap::new();
     for school in &TRUST.schools {
-        let tally: Tally = school
-            .pupils
-            .iter()
-            .map(|pupil| Tally::of_marks(&pupil.marks))
-            .sum();
+        let tally: Tally = school.pupils.iter().map(|pupil| Tally::of_marks(&pupil.marks)).sum();
         attendance
             .entry(school.phase)
             .or_default()
             .insert(tally.attendance_percent());
     }
-    assert!(
-        attendance.values().all(|percents| percents.len() > 1),
-        "{attendance:?}"
-    );
+    assert!(attendance.values().all(|percents| percents.len() > 1), "{attendance:?}");
 }
 
 #[test]
@@ -278,13 +245,7 @@ fn a_sample_can_end_on_any_day_of_the_school_year() {
 fn settings_out_of_range_are_refused_by_name() {
     let refused = |settings: SampleSettings| generate(&settings).unwrap_err().to_string();
     let settings = SampleSettings::default();
-    assert!(
-        refused(SampleSettings {
-            pupils: 5,
-            ..settings
-        })
-        .starts_with("pupils: 5")
-    );
+    assert!(refused(SampleSettings { pupils: 5, ..settings }).starts_with("pupils: 5"));
     assert!(
         refused(SampleSettings {
             schools: 40,
@@ -294,10 +255,7 @@ fn settings_out_of_range_are_refused_by_name() {
     );
     let through = "2025-08-31".parse().unwrap();
     assert_eq!(
-        refused(SampleSettings {
-            through,
-            ..settings
-        }),
+        refused(SampleSettings { through, ..settings }),
         "through: 2025-08-31 is not in the sample's school year; give a day from 2025-09-02 to 2026-07-20"
     );
 }

@@ -1,13 +1,14 @@
 //! Use cases: one function each, over the domain and the store, with no protobuf.
 
+pub mod actions;
 pub mod error;
 mod judging;
 mod policies;
+pub mod pupils;
+pub mod schools;
 pub mod sessions;
 pub mod stages;
 pub mod summaries;
-pub mod pupils;
-pub mod schools;
 mod transaction;
 pub mod trusts;
 

@@ -1,5 +1,6 @@
 //! Postgres through diesel: the pool, transactions that belong to one trust, and migrations.
 
+pub mod actions;
 pub mod batches;
 pub mod embedded;
 pub mod migrations;

@@ -20,9 +20,7 @@ impl Progress {
         } else {
             indicatif::ProgressBar::hidden()
         };
-        if let Ok(style) =
-            indicatif::ProgressStyle::with_template("{prefix:6} {wide_bar} {human_pos}/{human_len}")
-        {
+        if let Ok(style) = indicatif::ProgressStyle::with_template("{prefix:6} {wide_bar} {human_pos}/{human_len}") {
             bar.set_style(style);
         }
         bar.set_prefix(what);

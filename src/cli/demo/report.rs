@@ -31,9 +31,7 @@ pub(super) fn report(trust: &SampleTrust, loaded: &LoadedSample, today: &proto::
     if let Some(note) = day_note(trust.settings.through, today) {
         text.push_str(&note);
     }
-    text.push_str(
-        "\nHow far the sample lies from the published figures for England, in per cent:\n\n",
-    );
+    text.push_str("\nHow far the sample lies from the published figures for England, in per cent:\n\n");
     text.push_str(&deviation_table(trust));
     text.push_str(
         "\nPublished: Department for Education, \"Pupil attendance in schools\", 2025/26. Contains public sector information\n\
@@ -90,10 +88,7 @@ pub(super) fn deviation_table(trust: &SampleTrust) -> String {
             furthest.points()
         ));
     }
-    let withdrawn: u64 = left_out(trust)
-        .iter()
-        .map(|left_out| left_out.sessions)
-        .sum();
+    let withdrawn: u64 = left_out(trust).iter().map(|left_out| left_out.sessions).sum();
     let published: u64 = trust.published.iter().map(|figures| figures.possible).sum();
     text.push_str(&format!(
         "Left out: the withdrawn codes H and J and authorised absence without a published code, {} of {} published sessions.\n",

@@ -8,8 +8,8 @@ use super::*;
 use crate::cli::output::date_text;
 use crate::proto::session_service_server::{SessionService, SessionServiceServer};
 use crate::proto::{
-    ListRegistersRequest, ListRegistersResponse, ListRevisionsRequest, ListRevisionsResponse,
-    RecordSessionsRequest, RecordSessionsResponse, SessionBatchResult, StreamSessionsResponse,
+    ListRegistersRequest, ListRegistersResponse, ListRevisionsRequest, ListRevisionsResponse, RecordSessionsRequest,
+    RecordSessionsResponse, SessionBatchResult, StreamSessionsResponse,
 };
 
 fn settings() -> SampleSettings {
@@ -22,28 +22,18 @@ fn settings() -> SampleSettings {
 #[test]
 fn the_same_settings_make_the_same_trust_and_others_another() {
     assert_eq!(trust_id(&settings()), trust_id(&settings()));
-    let other = SampleSettings {
-        seed: 1,
-        ..settings()
-    };
+    let other = SampleSettings { seed: 1, ..settings() };
     assert_ne!(trust_id(&settings()), trust_id(&other));
     let trust = trust_id(&settings());
-    assert_eq!(
-        request_id(trust, "sessions", 1, 2),
-        request_id(trust, "sessions", 1, 2)
-    );
-    assert_ne!(
-        request_id(trust, "sessions", 1, 2),
-        request_id(trust, "sessions", 2, 1)
-    );
+    assert_eq!(request_id(trust, "sessions", 1, 2), request_id(trust, "sessions", 1, 2));
+    assert_ne!(request_id(trust, "sessions", 1, 2), request_id(trust, "sessions", 2, 1));
 }
 
 #[test]
 fn the_months_runs_are_the_pupils_whole_registers() {
     let trust = sample::generate(&settings()).unwrap();
     let year = AcademicYear::from_start_year(calendar::START_YEAR).unwrap();
-    let mut registers: std::collections::HashMap<String, Vec<u8>> =
-        std::collections::HashMap::new();
+    let mut registers: std::collections::HashMap<String, Vec<u8>> = std::collections::HashMap::new();
     let months = months(trust.settings.through);
     assert_eq!(months.len(), 11);
     for places in months {
@@ -67,22 +57,9 @@ fn the_months_runs_are_the_pupils_whole_registers() {
 
 #[test]
 fn a_service_on_another_years_day_is_pointed_out() {
-    let note = |year, month, day| {
-        day_note(
-            calendar::PUBLISHED_LAST_DAY,
-            &proto::Date { year, month, day },
-        )
-    };
-    assert!(
-        note(2026, 11, 24)
-            .unwrap()
-            .contains("outside the sample's year")
-    );
-    assert!(
-        note(2026, 1, 5)
-            .unwrap()
-            .contains("count from their date on")
-    );
+    let note = |year, month, day| day_note(calendar::PUBLISHED_LAST_DAY, &proto::Date { year, month, day });
+    assert!(note(2026, 11, 24).unwrap().contains("outside the sample's year"));
+    assert!(note(2026, 1, 5).unwrap().contains("count from their date on"));
     assert_eq!(note(2026, 6, 26), None);
     assert_eq!(note(2026, 7, 31), None);
 }
@@ -214,8 +191,7 @@ async fn every_mark_is_sent_once_month_by_month_under_request_ids_of_their_own()
     // Ten months with marks, of pupils who fill two batches.
     assert_eq!(loaded.unwrap().transitions, 20);
     let batches = seen.lock().unwrap();
-    let ids: std::collections::HashSet<&String> =
-        batches.iter().map(|batch| &batch.request_id).collect();
+    let ids: std::collections::HashSet<&String> = batches.iter().map(|batch| &batch.request_id).collect();
     assert_eq!(ids.len(), 20);
     let months: Vec<(i32, i32)> = batches
         .iter()

@@ -56,7 +56,10 @@ async fn private() -> String {
         data_dir: directory.join("postgres"),
         bin_dir: None,
         // Tests ask whether the service is right, not whether the disk is.
-        settings: vec![("fsync".into(), "off".into()), ("synchronous_commit".into(), "off".into())],
+        settings: vec![
+            ("fsync".into(), "off".into()),
+            ("synchronous_commit".into(), "off".into()),
+        ],
     };
     let postgres = EmbeddedPostgres::start(config).await.unwrap();
     let url = postgres.url();
@@ -77,7 +80,9 @@ async fn private() -> String {
 
 /// The same server's URL with another database.
 fn with_database(url: &str, name: &str) -> String {
-    let (path, query) = url.split_once('?').map_or((url, None), |(path, query)| (path, Some(query)));
+    let (path, query) = url
+        .split_once('?')
+        .map_or((url, None), |(path, query)| (path, Some(query)));
     let (server, _) = path.rsplit_once('/').unwrap();
     match query {
         Some(query) => format!("{server}/{name}?{query}"),

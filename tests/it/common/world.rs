@@ -62,7 +62,11 @@ pub fn marks(text: &str) -> Vec<i32> {
     let mark = |text: &str| match text {
         "-" => 0,
         "0" => 127,
-        code => i32::from(AttendanceCode::parse(code).unwrap_or_else(|| panic!("{code} is no code")).byte()),
+        code => i32::from(
+            AttendanceCode::parse(code)
+                .unwrap_or_else(|| panic!("{code} is no code"))
+                .byte(),
+        ),
     };
     text.split_whitespace().map(mark).collect()
 }
@@ -70,9 +74,19 @@ pub fn marks(text: &str) -> Vec<i32> {
 /// What a call was refused with: its code, its stable reason, and the fields at fault.
 pub fn refused<T: std::fmt::Debug>(answer: Result<T, Status>) -> (Code, String, Vec<String>) {
     let status = answer.expect_err("the call was to be refused");
-    let reason = status.get_details_error_info().map(|info| info.reason).unwrap_or_default();
-    let fields = status.get_details_bad_request().map(|found| found.field_violations).unwrap_or_default();
-    (status.code(), reason, fields.into_iter().map(|found| found.field).collect())
+    let reason = status
+        .get_details_error_info()
+        .map(|info| info.reason)
+        .unwrap_or_default();
+    let fields = status
+        .get_details_bad_request()
+        .map(|found| found.field_violations)
+        .unwrap_or_default();
+    (
+        status.code(),
+        reason,
+        fields.into_iter().map(|found| found.field).collect(),
+    )
 }
 
 impl World {
@@ -98,7 +112,11 @@ impl World {
         tokio::spawn(graduated_response::server::serve(listener, service, async {
             let _ = stopped.await;
         }));
-        let channel = Endpoint::from_shared(endpoint.clone()).unwrap().connect().await.unwrap();
+        let channel = Endpoint::from_shared(endpoint.clone())
+            .unwrap()
+            .connect()
+            .await
+            .unwrap();
         let mut world = World {
             url,
             endpoint,
@@ -176,7 +194,8 @@ impl World {
 
     /// Makes a pupil known as `test` / `name`, on roll at a school from 1 September 2025, and returns the pupil's UUID.
     pub async fn pupil(&self, name: &str, school: &str) -> String {
-        self.pupil_enrolled(name, &[enrolment(school, pb::EnrolmentKind::Sole, "2025-09-01", "")]).await
+        self.pupil_enrolled(name, &[enrolment(school, pb::EnrolmentKind::Sole, "2025-09-01", "")])
+            .await
     }
 
     /// Makes a pupil with enrolments, and returns the pupil's UUID.
@@ -224,8 +243,16 @@ impl World {
     }
 
     /// Records both sessions of each school day (Monday to Friday) from a date to a date.
-    pub async fn record_days(&self, pupil_id: &str, from: &str, to: &str, am: &str, pm: &str) -> pb::SessionBatchResult {
-        self.record(pupil_id, at(from, "AM"), &school_days(from, to, am, pm)).await
+    pub async fn record_days(
+        &self,
+        pupil_id: &str,
+        from: &str,
+        to: &str,
+        am: &str,
+        pm: &str,
+    ) -> pb::SessionBatchResult {
+        self.record(pupil_id, at(from, "AM"), &school_days(from, to, am, pm))
+            .await
     }
 
     /// The stage of a pupil.
@@ -250,7 +277,12 @@ impl World {
             pupil: Some(by_id(pupil_id)),
             ..pb::ListPupilActionsRequest::default()
         };
-        self.actions().list_pupil_actions(request).await.unwrap().into_inner().actions
+        self.actions()
+            .list_pupil_actions(request)
+            .await
+            .unwrap()
+            .into_inner()
+            .actions
     }
 }
 
