@@ -2,5 +2,11 @@
 //!
 //! The layers point down only: `grpc` to `service` to `store` and `domain`. `docs/architecture.md` says why.
 
+pub mod cli {
+    //! The commands of the command line.
+
+    pub mod import;
+}
 pub mod domain;
+pub mod import;
 pub mod proto;
