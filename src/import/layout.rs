@@ -5,9 +5,8 @@ use std::fmt;
 use chrono::{Datelike, NaiveDate};
 
 use super::ImportError;
-use super::dates::{
-    DateColumn, DateOrder, DateProblem, Stamp, YearSource, half_name, is_clock_time,
-};
+use super::date_column::DateColumn;
+use super::dates::{DateOrder, DateProblem, Stamp, YearSource, half_name, is_clock_time};
 use super::fields::Field;
 use super::mapping::Mapping;
 use crate::domain::session::SessionHalf;

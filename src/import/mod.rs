@@ -5,6 +5,7 @@
 //! row, that is not taken is in [`Import::refused`] with its line, column and reason; a row that holds no pupil is in
 //! [`Import::skipped`].
 
+mod date_column;
 pub mod dates;
 mod encoding;
 mod fields;
@@ -34,7 +35,8 @@ use chrono::NaiveDate;
 use crate::domain::code::AttendanceCode;
 use crate::domain::identifiers::Urn;
 use crate::domain::session::{AcademicYear, Session};
-use dates::{DateColumn, YearSource};
+use date_column::DateColumn;
+use dates::YearSource;
 use header::Header;
 use table::Row;
 

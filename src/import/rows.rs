@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use chrono::{Datelike, Days, NaiveDate, Weekday};
 
-use super::dates::{DateColumn, DateProblem, YearSource};
+use super::date_column::{DateColumn, DatedCell};
+use super::dates::{DateProblem, YearSource};
 use super::fields::{Field, fold};
 use super::header::Header;
 use super::layout::{Layout, SessionCellProblem, SessionProblem, session_cell};
@@ -489,11 +490,7 @@ impl<'a> Reader<'a> {
         (cells, refusals)
     }
 
-    pub(super) fn date(
-        &self,
-        field: Field,
-        text: &str,
-    ) -> Result<super::dates::DatedCell, DateProblem> {
+    pub(super) fn date(&self, field: Field, text: &str) -> Result<DatedCell, DateProblem> {
         self.dates
             .get(&field)
             .map_or(Err(DateProblem::NoYear), |column| column.cell(text))
