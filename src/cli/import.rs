@@ -210,13 +210,7 @@ pub async fn run(
     channel: Channel,
     trust_id: String,
 ) -> Result<ExitCode, ImportCommandError> {
-    let mut printed = Vec::new();
-    let result = run_to(args, channel, trust_id, &mut printed).await;
-    // What was found is shown whether the rest went well or not.
-    let mut stdout = std::io::stdout().lock();
-    stdout.write_all(&printed)?;
-    stdout.flush()?;
-    result
+    run_to(args, channel, trust_id, &mut std::io::stdout()).await
 }
 
 /// Runs the command and prints its report to `out`.
@@ -235,15 +229,23 @@ pub async fn run_to(
         .iter()
         .map(|(path, import)| FileReport::of_import(path, import))
         .collect();
+    if !args.json {
+        for report in &reports {
+            report.print_mapping(out)?;
+        }
+        out.flush()?;
+    }
     let mut service = Service::new(channel, trust_id, args.again);
     let result = import_all(&args, &imports, &mut reports, &mut service).await;
     if args.json {
         report::print_json(&reports, args.dry_run, out)?;
     } else {
         for report in &reports {
-            report.print(args.dry_run, out)?;
+            report.print_result(args.dry_run, out)?;
         }
     }
+    out.flush()?;
+    // What was done is shown whether the rest went well or not.
     result?;
     let all_taken = reports.iter().all(|report| report.not_taken.is_empty());
     Ok(ExitCode::from(u8::from(!all_taken)))

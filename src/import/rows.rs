@@ -431,27 +431,41 @@ impl<'a> Reader<'a> {
             }
         };
         if monday.weekday() != Weekday::Mon {
-            let message = "the week does not begin on a Monday, so that the marks could fall on the wrong days: give the \
-                           Monday of the week";
+            let message = "the week does not begin on a Monday, so that the marks could fall on the wrong days: give \
+                           the Monday of the week";
             return Err((week_column, Reason::WeekNotMonday, message.to_owned()));
         }
-        if held.len() < 10 {
-            self.warn(WarningKind::RunShort, Some(column), row.line);
-            self.import.rows.sessions_blank += 10 - held.len();
-        }
-        let cells = held.into_iter().zip(0_u64..).map(|(held, place)| Cell {
-            column,
-            session: Session {
-                date: monday + Days::new(place / 2),
-                half: if place % 2 == 0 {
-                    SessionHalf::Am
-                } else {
-                    SessionHalf::Pm
+        let untaken = 10 - held.len();
+        let cells: Vec<Cell> = held
+            .into_iter()
+            .zip(0_u64..)
+            .map(|(held, place)| Cell {
+                column,
+                session: Session {
+                    date: monday + Days::new(place / 2),
+                    half: if place % 2 == 0 {
+                        SessionHalf::Am
+                    } else {
+                        SessionHalf::Pm
+                    },
                 },
-            },
-            held,
+                held,
+            })
+            .collect();
+        let shifted = cells.iter().any(|cell| match cell.held {
+            SessionCell::Mark { code, .. } => code.in_wrong_half(cell.session.half),
+            _ => false,
         });
-        Ok(cells.collect())
+        if untaken > 0 && shifted {
+            let message = "the run has fewer than ten marks, and a / would fall on an afternoon or a \\ on a morning: a mark \
+                           has been lost (a \\ is easily eaten on the way) or the run does not begin on Monday morning";
+            return Err((Some(column), Reason::RunAmbiguous, message.to_owned()));
+        }
+        self.import.rows.sessions_blank += untaken;
+        if untaken > 0 {
+            self.warn(WarningKind::RunShort, Some(column), row.line);
+        }
+        Ok(cells)
     }
 
     /// A session a column: a mark that cannot be read is refused, and the others of the row are taken.

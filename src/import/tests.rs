@@ -150,6 +150,17 @@ fn a_week_may_be_short_and_must_begin_on_a_monday() {
 }
 
 #[test]
+fn a_run_that_lost_its_backslashes_is_refused_and_a_whole_week_is_not_second_guessed() {
+    let head = "UPN,Week Beginning,Marks\nQ999100125001,15/09/2025,";
+    for run in ["///II/O", "\\/\\/"] {
+        let import = read_text(&format!("{head}{run}\n")).unwrap();
+        assert_eq!(refusals(&import), [(2, "Marks", "RUN_AMBIGUOUS")], "{run}");
+    }
+    let import = read_text(&format!("{head}//////////\n")).unwrap();
+    assert_eq!((import.marks.len(), import.refused.len()), (10, 0));
+}
+
+#[test]
 fn the_week_of_a_run_may_stand_in_the_title_alone() {
     let import = read_text("Week beginning 15/09/2025\nUPN,Marks\nQ999100125001,/\\\n").unwrap();
     assert_eq!(import.layout, Layout::Weekly);

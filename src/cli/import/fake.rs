@@ -1,4 +1,5 @@
-//! A service in memory, as much of it as an import calls.
+//! A service in memory, as much of it as an import calls. Part of the tests: it panics where they are wrong.
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};

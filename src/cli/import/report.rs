@@ -164,18 +164,24 @@ impl FileReport {
         });
     }
 
-    /// Prints the report for a person.
+    /// Prints how the file was read and which column holds what, for a person.
     ///
     /// # Errors
     ///
     /// Those of the writer.
-    pub fn print(&self, dry_run: bool, out: &mut (dyn Write + Send)) -> io::Result<()> {
+    pub fn print_mapping(&self, out: &mut (dyn Write + Send)) -> io::Result<()> {
         writeln!(out, "{}: {}", self.file, self.reading)?;
-        writeln!(
-            out,
-            "{}",
-            table(&["field", "column", "header", "found by"], &self.mapping)
-        )?;
+        let header = ["field", "column", "header", "found by"];
+        writeln!(out, "{}", table(&header, &self.mapping))
+    }
+
+    /// Prints what became of the file, for a person.
+    ///
+    /// # Errors
+    ///
+    /// Those of the writer.
+    pub fn print_result(&self, dry_run: bool, out: &mut (dyn Write + Send)) -> io::Result<()> {
+        writeln!(out, "{}:", self.file)?;
         let mut counts = vec![
             ("rows".to_owned(), self.rows_text()),
             ("pupils".to_owned(), self.pupils_text(dry_run)),
@@ -412,7 +418,7 @@ fn line_ranges(lines: &[u32]) -> String {
 fn table<const WIDTH: usize>(header: &[&str; WIDTH], rows: &[[String; WIDTH]]) -> Table {
     let mut table = Table::new();
     table
-        .load_preset(presets::UTF8_HORIZONTAL_ONLY)
+        .load_preset(presets::UTF8_FULL_CONDENSED)
         .set_content_arrangement(ContentArrangement::Dynamic)
         .set_header(header.to_vec())
         .add_rows(rows.iter().map(|row| row.to_vec()));
