@@ -170,7 +170,7 @@ impl<'a> Plan<'a> {
     }
 
     /// The pupils to send, each with its place in the file: those of whom at least one school is known. What the file does
-    /// not say about a pupil whom the service knows stays as the service has it.
+    /// not say is left empty: about a pupil whom the service knows, that leaves what is stored.
     pub fn pupil_inputs(
         &self,
         existing: &[Option<proto::Pupil>],
@@ -212,27 +212,18 @@ impl<'a> Plan<'a> {
                     enrolment_to_send(enrolment, school, kind, known, options)
                 })
                 .collect();
-            let or_known = |text: &str, of: fn(&proto::Pupil) -> &String| match known {
-                Some(known) if text.is_empty() => of(known).clone(),
-                _ => text.to_owned(),
-            };
             let upn = pupil.upn.as_ref().map_or("", |upn| upn.as_str());
             // The contract numbers year groups from 1.
             let year_group = pupil
                 .year_group
                 .and_then(|group| i32::try_from(group + 1).ok());
             let input = proto::PupilInput {
-                upn: or_known(upn, |known| &known.upn),
+                upn: upn.to_owned(),
                 mis_identifiers: self.identifiers[place].clone(),
-                given_name: or_known(&pupil.given_name, |known| &known.given_name),
-                family_name: or_known(&pupil.family_name, |known| &known.family_name),
-                date_of_birth: pupil
-                    .date_of_birth
-                    .map(proto_date)
-                    .or_else(|| known.and_then(|known| known.date_of_birth)),
-                year_group: year_group
-                    .or_else(|| known.map(|known| known.year_group))
-                    .unwrap_or_default(),
+                given_name: pupil.given_name.clone(),
+                family_name: pupil.family_name.clone(),
+                date_of_birth: pupil.date_of_birth.map(proto_date),
+                year_group: year_group.unwrap_or_default(),
                 enrolments,
             };
             inputs.push((place, input));
