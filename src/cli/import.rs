@@ -39,10 +39,10 @@ use service::Service;
         Ends with 0 where every row was taken, 1 where some were not, 2 where a file was refused or the service could not \
         be reached.",
     after_long_help = "Examples:\n  \
-        graduated-response import --trust-id UUID --school 100001 --dry-run marks.csv\n  \
-        graduated-response import --trust-id UUID --school 100001 --source sims marks.csv\n  \
-        graduated-response import --trust-id UUID --school 100001 --year 2025 week.csv\n  \
-        graduated-response import --trust-id UUID --school 100001 \\\n    \
+        graduated-response import --school 100001 --dry-run marks.csv\n  \
+        graduated-response import --school 100001 --source sims marks.csv\n  \
+        graduated-response import --school 100001 --year 2025 week.csv\n  \
+        graduated-response import --school 100001 \\\n    \
         --by 'J Okafor' --position 'attendance officer' --reason 'register corrected' marks.csv"
 )]
 pub struct ImportArgs {
