@@ -6,6 +6,7 @@ pub mod cli;
 pub mod clock;
 pub mod domain;
 pub mod grpc;
+pub mod import;
 pub mod proto;
 pub mod sample;
 pub mod server;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use graduated_response::cli::connect::{EndpointArgs, TrustArgs};
-use graduated_response::cli::{demo, doctor, establishments, explain, migrate, serve, stages};
+use graduated_response::cli::{demo, doctor, establishments, explain, import, migrate, serve, stages};
 use graduated_response::telemetry::{self, TelemetryArgs};
 
 /// Which stage of its trust's graduated response is each pupil at, why, and what has to be done.
@@ -44,6 +44,12 @@ enum Command {
         trust: TrustArgs,
         #[command(flatten)]
         args: establishments::SchoolsArgs,
+    },
+    Import {
+        #[command(flatten)]
+        trust: TrustArgs,
+        #[command(flatten)]
+        args: import::ImportArgs,
     },
     Stages {
         #[command(flatten)]
@@ -88,6 +94,17 @@ async fn main() -> ExitCode {
             Ok((connection, trust)) => establishments::schools(&args, connection.channel, trust).await,
             Err(error) => Err(error),
         },
+        Command::Import { trust, args } => {
+            return match trust.connect_lazily(args.dry_run).await {
+                Ok((connection, trust)) => import::run(args, connection.channel, trust)
+                    .await
+                    .unwrap_or_else(|error| failed(&error, ExitCode::from(2))),
+                Err(error) => {
+                    let code = error.exit_code();
+                    failed(&error, code)
+                }
+            };
+        }
         Command::Stages { trust, args } => match trust.connect().await {
             Ok((connection, trust)) => stages::run(&args, connection.channel, trust).await,
             Err(error) => Err(error),

@@ -39,14 +39,17 @@ pub struct Connection {
 
 impl Connection {
     /// Connects.
-    pub async fn to(endpoint: &str) -> Result<Connection, CommandError> {
-        let endpoint = Endpoint::from_shared(endpoint.to_owned())
-            .map_err(|error| CommandError::Usage(format!("--endpoint is not a URL: {error}")))?
-            .tcp_nodelay(true);
+    pub async fn to(url: &str) -> Result<Connection, CommandError> {
         Ok(Connection {
-            channel: endpoint.connect().await?,
+            channel: endpoint(url)?.connect().await?,
         })
     }
+}
+
+fn endpoint(url: &str) -> Result<Endpoint, CommandError> {
+    let endpoint = Endpoint::from_shared(url.to_owned())
+        .map_err(|error| CommandError::Usage(format!("--endpoint is not a URL: {error}")))?;
+    Ok(endpoint.tcp_nodelay(true))
 }
 
 impl EndpointArgs {
@@ -57,6 +60,20 @@ impl EndpointArgs {
 }
 
 impl TrustArgs {
+    /// The same as [`TrustArgs::connect`]; but where `may_be_absent`, a service that cannot be reached is found out by
+    /// whoever calls it, and the trust is empty where it was not given and cannot be asked for.
+    pub async fn connect_lazily(&self, may_be_absent: bool) -> Result<(Connection, String), CommandError> {
+        match self.connect().await {
+            Ok((connection, trust)) => Ok((connection, trust.to_string())),
+            Err(CommandError::Unreachable(_)) if may_be_absent => {
+                let channel = endpoint(&self.endpoint.endpoint)?.connect_lazy();
+                let trust = self.trust.map_or_else(String::new, |trust| trust.to_string());
+                Ok((Connection { channel }, trust))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// Connects, and finds out which trust is meant where there is only one.
     pub async fn connect(&self) -> Result<(Connection, Uuid), CommandError> {
         let connection = self.endpoint.connect().await?;

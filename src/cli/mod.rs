@@ -7,6 +7,7 @@ pub mod doctor;
 pub mod error;
 pub mod establishments;
 pub mod explain;
+pub mod import;
 pub mod migrate;
 mod output;
 pub mod serve;

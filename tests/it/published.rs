@@ -68,7 +68,11 @@ fn rows_that_add_up() -> Vec<Row> {
     let mut rows = Vec::new();
     for record in reader.deserialize::<HashMap<String, String>>() {
         let record = record.unwrap();
-        let number = |column: &str| record.get(column).map_or(0, |text| text.parse::<f64>().unwrap() as i64);
+        let number = |column: &str| {
+            record
+                .get(column)
+                .map_or(0, |text| text.parse::<f64>().unwrap_or(0.0) as i64)
+        };
         let sum = |columns: &[(&str, &str)]| columns.iter().map(|(column, _)| number(column)).sum::<i64>();
         let adds_up = sum(&ATTENDED) == number("overall_attendance")
             && sum(&AUTHORISED) == number("authorised_absence")
@@ -184,7 +188,7 @@ async fn every_row_that_adds_up_gives_its_totals_back_scaled_by_whole_registers(
         .collect();
     for row in &rows {
         // A share of the counts, as many whole registers as it fills; every code that was published stays.
-        let share = |count: i64| (count * (REGISTERS_OF_SCALED * SESSIONS) as i64 / row.possible).max(count.min(1));
+        let share = |count: i64| (count * (REGISTERS_OF_SCALED * SESSIONS) as i64 / row.possible.max(1)).max(count.min(1));
         let counts: Vec<(u8, i64)> = row.counts.iter().map(|(code, count)| (*code, share(*count))).collect();
         let mut expected = [0i64; 3];
         for (code, count) in &counts {
