@@ -1,4 +1,5 @@
 //! Compiles the protobuf contract with protox, so that no `protoc` is needed on the machine.
+#![allow(clippy::disallowed_methods)] // Cargo says in the environment where to write.
 
 use std::{env, error::Error, fs, path::PathBuf};
 

@@ -2,9 +2,13 @@
 //!
 //! The layers point down only: `grpc` to `service` to `store` and `domain`. `docs/architecture.md` says why.
 
+pub mod cli;
 pub mod clock;
 pub mod domain;
 pub mod grpc;
 pub mod proto;
+pub mod sample;
+pub mod server;
 pub mod service;
 pub mod store;
+pub mod telemetry;

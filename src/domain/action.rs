@@ -1,6 +1,14 @@
 //! The life of an action: a provision raised for a pupil and worked to an end.
 
 use std::fmt;
+use std::str::FromStr;
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::catalogue::{Condition, Kind, Role};
+use super::identifiers::PupilId;
+use super::stage::Stage;
 
 /// Where an action is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -121,9 +129,174 @@ impl fmt::Display for ActionState {
     }
 }
 
+/// Names an action: one provision of one episode of one pupil. Written
+/// `pupils/{pupil_id}/episodes/{n}/actions/{provision_id}`; the trust is not part of it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ActionName {
+    /// The pupil.
+    pub pupil: PupilId,
+    /// The number of the episode, from 1.
+    pub episode: i32,
+    /// The provision's identifier in the catalogue: 1 to 64 characters without a slash and without control characters.
+    pub provision: String,
+}
+
+/// A text that names no action.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "an action is named pupils/{{pupil_id}}/episodes/{{n}}/actions/{{provision_id}}: a UUID, a number from 1, and an \
+     identifier of the catalogue such as 3-02"
+)]
+pub struct InvalidActionName;
+
+impl FromStr for ActionName {
+    type Err = InvalidActionName;
+
+    fn from_str(text: &str) -> Result<ActionName, InvalidActionName> {
+        let parts: Vec<_> = text.split('/').collect();
+        let ["pupils", pupil, "episodes", episode, "actions", provision] = parts[..] else {
+            return Err(InvalidActionName);
+        };
+        let plain_number = episode.bytes().all(|byte| byte.is_ascii_digit()) && !episode.starts_with('0');
+        let identifier = (1..=64).contains(&provision.chars().count()) && !provision.chars().any(char::is_control);
+        // Thirty-six characters: the hyphenated form, and none of the others in which a UUID can be written.
+        if pupil.len() != 36 || !plain_number || !identifier {
+            return Err(InvalidActionName);
+        }
+        Ok(ActionName {
+            pupil: PupilId(Uuid::try_parse(pupil).map_err(|_| InvalidActionName)?),
+            episode: episode.parse().map_err(|_| InvalidActionName)?,
+            provision: provision.to_owned(),
+        })
+    }
+}
+
+impl fmt::Display for ActionName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            formatter,
+            "pupils/{}/episodes/{}/actions/{}",
+            self.pupil, self.episode, self.provision
+        )
+    }
+}
+
+/// One provision raised for one pupil in one episode, whether anybody has touched it or not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Action {
+    /// Its name.
+    pub name: ActionName,
+    /// The provision's place in the catalogue.
+    pub ordinal: i16,
+    /// The stage that requires it.
+    pub stage: Stage,
+    /// The provision's title.
+    pub title: String,
+    /// What is to be in place.
+    pub guidance: String,
+    /// What sort of thing it is.
+    pub kind: Kind,
+    /// When it applies.
+    pub condition: Condition,
+    /// Who is responsible.
+    pub responsible: Vec<Role>,
+    /// The review interval that the catalogue names, in days.
+    pub review_days: Option<i16>,
+    /// Where it is in its life.
+    pub state: ActionState,
+    /// How often it was written: 0 where nobody has touched it.
+    pub version: i64,
+    /// When it was raised.
+    pub raised_at: DateTime<Utc>,
+    /// When it was last written; when it was raised where nobody has touched it.
+    pub updated_at: DateTime<Utc>,
+    /// Whether the episode is over or the pupil is below the stage that requires it.
+    pub beyond_stage: bool,
+}
+
+impl Action {
+    /// Whether it is not ended although nothing requires it any more: nothing closes it by itself, a person decides.
+    pub const fn no_longer_required(&self) -> bool {
+        self.beyond_stage && !self.state.ended()
+    }
+}
+
+/// A member of staff, by name and position, as a record names them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Person {
+    /// The person's name.
+    pub name: String,
+    /// The person's position, for example `attendance officer`.
+    pub position: String,
+}
+
+/// What an entry of an action's log records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// The action moved.
+    StateChange {
+        /// The state before.
+        from: ActionState,
+        /// The state after.
+        to: ActionState,
+        /// Why; empty where the move needs no reason.
+        reason: String,
+    },
+    /// Something that was said or done, in words.
+    Note(String),
+}
+
+/// One entry of an action's log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ActionEntry {
+    /// The place in the log, from 1.
+    pub ordinal: i32,
+    /// What it records.
+    pub entry: Entry,
+    /// Who recorded it.
+    pub recorded_by: Person,
+    /// When it was recorded.
+    pub recorded_at: DateTime<Utc>,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_action_name_reads_back_as_it_is_written() {
+        let text = "pupils/01890a5d-ac96-774b-bcce-b302099a8057/episodes/12/actions/3-02";
+        let name: ActionName = text.parse().unwrap();
+        assert_eq!((name.episode, name.provision.as_str()), (12, "3-02"));
+        assert_eq!(name.to_string(), text);
+        let capitals = text.replace("ac96-774b", "AC96-774B").parse::<ActionName>();
+        assert_eq!(capitals.unwrap().to_string(), text);
+    }
+
+    #[test]
+    fn a_text_of_another_shape_names_no_action() {
+        let pupil = "01890a5d-ac96-774b-bcce-b302099a8057";
+        for wrong in [
+            String::new(),
+            format!("pupils/{pupil}"),
+            format!("/pupils/{pupil}/episodes/1/actions/1-01"),
+            format!("pupils/{pupil}/episodes/1/actions/1-01/"),
+            format!("pupils/{pupil}/episodes/1/actions/"),
+            format!("pupils/{pupil}/episodes/1/actions/1\u{0}01"),
+            format!("pupils/{pupil}/episodes/0/actions/1-01"),
+            format!("pupils/{pupil}/episodes/01/actions/1-01"),
+            format!("pupils/{pupil}/episodes/+1/actions/1-01"),
+            format!("pupils/{pupil}/episodes/-1/actions/1-01"),
+            format!("pupils/{pupil}/episodes//actions/1-01"),
+            format!("pupils/{pupil}/episodes/2147483648/actions/1-01"),
+            format!("pupils/{}/episodes/1/actions/1-01", pupil.replace('-', "")),
+            format!("pupils/{{{pupil}}}/episodes/1/actions/1-01"),
+            format!("pupils/{pupil}/episodes/1/actions/{}", "x".repeat(65)),
+            format!("schools/{pupil}/episodes/1/actions/1-01"),
+        ] {
+            assert_eq!(wrong.parse::<ActionName>(), Err(InvalidActionName), "{wrong}");
+        }
+    }
 
     #[test]
     fn every_state_can_be_left_and_every_state_can_be_reached() {

@@ -122,7 +122,7 @@ impl Upn {
     }
 
     /// The letter that the check sum gives: of the value of each character times its place, 2 to 13, modulo 23.
-    fn check_letter(&self) -> Option<u8> {
+    pub(crate) fn check_letter(&self) -> Option<u8> {
         let mut sum = 0;
         for (place, byte) in (1..).zip(self.0.bytes()).skip(1) {
             let value = match byte {

@@ -1,10 +1,13 @@
 //! The contract served by tonic: a handler is conversion, one call into `service`, conversion.
 
+pub mod actions;
 pub mod admin;
 pub mod convert;
 pub mod fingerprint;
 pub mod names;
 pub mod page_token;
 pub mod pupils;
+pub mod sessions;
+pub mod stages;
 pub mod status;
 pub mod update_mask;

@@ -6,6 +6,8 @@ use std::time::Duration;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation as RpcFieldViolation, StatusExt};
 
+use super::convert::to_rejection;
+use crate::proto as pb;
 use crate::service::ServiceError;
 use crate::service::error::FieldViolation;
 use crate::store::StoreError;
@@ -98,5 +100,32 @@ fn store(error: &StoreError) -> Status {
             Status::with_error_details(Code::Aborted, "another write was in the way: try again", details)
         }
         _ => Status::with_error_details(Code::Internal, "the service failed: its log says why", info("INTERNAL")),
+    }
+}
+
+/// What is wrong with one batch of a stream, as its acknowledgement says it; the error itself where it is not the batch's
+/// fault, and ends the stream.
+pub fn batch_refusal(error: ServiceError) -> Result<pb::SessionBatchRefusal, ServiceError> {
+    let message = error.to_string();
+    match error {
+        ServiceError::Invalid(violations) => {
+            let first = violations.into_iter().next();
+            let (reason, field) = first.map_or(("INVALID", String::new()), |first| (first.reason, first.field));
+            Ok(pb::SessionBatchRefusal {
+                code: Code::InvalidArgument as i32,
+                reason: reason.to_owned(),
+                field,
+                message,
+                rejections: Vec::new(),
+            })
+        }
+        ServiceError::BatchRejected(rejections) => Ok(pb::SessionBatchRefusal {
+            code: Code::InvalidArgument as i32,
+            reason: "BATCH_REJECTED".to_owned(),
+            field: "batch.items".to_owned(),
+            message,
+            rejections: rejections.into_iter().map(to_rejection).collect(),
+        }),
+        error => Err(error),
     }
 }

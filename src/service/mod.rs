@@ -1,13 +1,25 @@
 //! Use cases: one function each, over the domain and the store, with no protobuf.
 
+pub mod actions;
 pub mod error;
+mod judging;
+mod policies;
 pub mod pupils;
 pub mod schools;
+pub mod sessions;
+pub mod stages;
+pub mod summaries;
 mod transaction;
 pub mod trusts;
 
+use self::error::Resource;
+use self::judging::RolledOver;
+use self::policies::PolicyCache;
 use crate::clock::Clock;
-use crate::store::Store;
+use crate::domain::identifiers::{PupilId, PupilKey, TrustId};
+use crate::store::pupils::{pupil_exists, resolve_pupils};
+use crate::store::stage_reader::StageReader;
+use crate::store::{Store, TrustTransaction};
 
 pub use error::ServiceError;
 
@@ -47,6 +59,39 @@ pub struct Service {
     pub clock: Clock,
     /// How much one call may ask for.
     pub limits: Limits,
+    reader: StageReader,
+    rolled_over: RolledOver,
+    policies: PolicyCache,
+}
+
+impl Service {
+    /// The use cases over a database. Starts the workers of the point reads.
+    pub fn new(store: Store, clock: Clock, limits: Limits) -> Service {
+        Service {
+            reader: StageReader::start(&store),
+            store,
+            clock,
+            limits,
+            rolled_over: RolledOver::default(),
+            policies: PolicyCache::default(),
+        }
+    }
+
+    /// The pupil that a key names, where the trust has it.
+    async fn existing_pupil(
+        &self,
+        transaction: &mut TrustTransaction,
+        trust: TrustId,
+        key: &PupilKey,
+    ) -> Result<PupilId, ServiceError> {
+        let resolved = resolve_pupils(transaction, trust, std::slice::from_ref(key)).await?;
+        let pupil = resolved.into_iter().next().flatten();
+        match (pupil, key) {
+            (Some(pupil), PupilKey::Id(_)) if !pupil_exists(transaction, trust, pupil).await? => None,
+            (pupil, _) => pupil,
+        }
+        .ok_or(ServiceError::NotFound(Resource::Pupil))
+    }
 }
 
 /// A page of a list: how many, and from where on.

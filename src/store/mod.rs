@@ -1,12 +1,17 @@
 //! Postgres through diesel: the pool, transactions that belong to one trust, and migrations.
 
+pub mod actions;
 pub mod batches;
+pub mod embedded;
 pub mod migrations;
 pub mod policies;
 pub mod pupils;
+pub mod registers;
 pub mod schema;
 pub mod schools;
+pub mod stage_reader;
 pub mod stages;
+pub mod summaries;
 pub mod trusts;
 
 use std::ops::{Deref, DerefMut};
@@ -41,6 +46,12 @@ pub enum StoreError {
     /// Something stored is not what the service stores.
     #[error("the database holds something that the service does not store: {0}")]
     Corrupt(&'static str),
+    /// The service is stopping.
+    #[error("the service is stopping")]
+    Stopped,
+    /// A read that was shared with others failed; the log says why.
+    #[error("a shared read failed")]
+    SharedRead,
     /// A migration failed.
     #[error("a migration failed: {0}")]
     Migration(String),

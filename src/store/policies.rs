@@ -44,3 +44,14 @@ pub async fn active_catalogue(conn: &mut AsyncPgConnection, trust: TrustId) -> R
         .first(conn)
         .await?)
 }
+
+/// One version of the trust's policy.
+pub async fn version(conn: &mut AsyncPgConnection, trust: TrustId, version: i32) -> Result<Policy, StoreError> {
+    let settings: serde_json::Value = policies::table
+        .filter(policies::trust_id.eq(trust.0))
+        .filter(policies::version.eq(version))
+        .select(policies::settings)
+        .first(conn)
+        .await?;
+    serde_json::from_value(settings).map_err(|_| StoreError::Corrupt("policies.settings"))
+}

@@ -92,6 +92,12 @@ pub async fn resolve_pupils(
     Ok(resolved)
 }
 
+/// Whether the trust has a pupil.
+pub async fn pupil_exists(conn: &mut AsyncPgConnection, trust: TrustId, pupil: PupilId) -> Result<bool, StoreError> {
+    let found = pupils::table.filter(pupils::trust_id.eq(trust.0).and(pupils::pupil_id.eq(pupil.0)));
+    Ok(diesel::select(diesel::dsl::exists(found)).get_result(conn).await?)
+}
+
 /// A pupil as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable)]
 #[diesel(table_name = pupils, check_for_backend(diesel::pg::Pg))]

@@ -507,3 +507,20 @@ pub async fn revisions(
         .load(conn)
         .await?)
 }
+
+/// The years of the pupils' registers whose counts are out of date on `today`.
+pub async fn years_with_marks_come_due(
+    conn: &mut AsyncPgConnection,
+    trust: TrustId,
+    pupils: &[Uuid],
+    today: NaiveDate,
+) -> Result<Vec<i16>, StoreError> {
+    Ok(registers::table
+        .filter(registers::trust_id.eq(trust.0))
+        .filter(registers::pupil_id.eq_any(pupils))
+        .filter(registers::next_mark_on.le(today))
+        .select(registers::academic_year)
+        .distinct()
+        .load(conn)
+        .await?)
+}

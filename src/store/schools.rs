@@ -61,6 +61,19 @@ pub async fn resolve_schools(
     Ok(resolved.collect())
 }
 
+/// The length of a session at each of the trust's schools, in minutes.
+pub async fn session_minutes(conn: &mut AsyncPgConnection, trust: TrustId) -> Result<HashMap<Uuid, u64>, StoreError> {
+    let rows: Vec<(Uuid, i16)> = schools::table
+        .filter(schools::trust_id.eq(trust.0))
+        .select((schools::school_id, schools::session_minutes))
+        .load(conn)
+        .await?;
+    let minutes = rows
+        .into_iter()
+        .map(|(school, minutes)| (school, u64::try_from(minutes).unwrap_or_default()));
+    Ok(minutes.collect())
+}
+
 /// A school as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable)]
 #[diesel(table_name = schools, check_for_backend(diesel::pg::Pg))]

@@ -7,7 +7,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
 use super::StoreError;
-use super::schema::pupil_stages;
+use super::schema::{enrolments, pupil_stages};
 use crate::domain::identifiers::TrustId;
 use crate::domain::session::AcademicYear;
 use crate::domain::stage::Stage;
@@ -289,4 +289,56 @@ pub async fn write_episodes(
         .await?;
     }
     Ok(())
+}
+
+/// Which pupils' stages are asked for.
+#[derive(Clone, Debug, Default)]
+pub struct StageFilter {
+    /// Only pupils on roll at this school on `today`.
+    pub school: Option<Uuid>,
+    /// The day of the roll.
+    pub today: NaiveDate,
+    /// Only these stages; none for all.
+    pub stages: Vec<Stage>,
+    /// Only pupils whose stage changed at or after this time.
+    pub changed_since: Option<DateTime<Utc>>,
+    /// Only pupils after this one.
+    pub after: Option<Uuid>,
+}
+
+/// Pupils by school, stage and time of change, in the order of their identifiers.
+pub async fn list_pupils(
+    conn: &mut AsyncPgConnection,
+    trust: TrustId,
+    filter: &StageFilter,
+    most: i64,
+) -> Result<Vec<Uuid>, StoreError> {
+    let mut query = pupil_stages::table
+        .filter(pupil_stages::trust_id.eq(trust.0))
+        .into_boxed();
+    if let Some(after) = filter.after {
+        query = query.filter(pupil_stages::pupil_id.gt(after));
+    }
+    if !filter.stages.is_empty() {
+        let numbers: Vec<i16> = filter.stages.iter().map(|stage| i16::from(stage.number())).collect();
+        query = query.filter(pupil_stages::stage.eq_any(numbers));
+    }
+    if let Some(since) = filter.changed_since {
+        query = query.filter(pupil_stages::changed_at.ge(since));
+    }
+    if let Some(school) = filter.school {
+        let on_roll = enrolments::table
+            .filter(enrolments::trust_id.eq(trust.0))
+            .filter(enrolments::school_id.eq(school))
+            .filter(enrolments::start_date.le(filter.today))
+            .filter(enrolments::end_date.is_null().or(enrolments::end_date.ge(filter.today)))
+            .select(enrolments::pupil_id);
+        query = query.filter(pupil_stages::pupil_id.eq_any(on_roll));
+    }
+    Ok(query
+        .order(pupil_stages::pupil_id)
+        .limit(most)
+        .select(pupil_stages::pupil_id)
+        .load(conn)
+        .await?)
 }

@@ -198,3 +198,13 @@ fn name_of<T: Serialize>(word: &T) -> Result<String, StoreError> {
         _ => Err(StoreError::Corrupt("a word of the catalogue without a name")),
     }
 }
+
+/// Every trust.
+pub async fn all(conn: &mut AsyncPgConnection) -> Result<Vec<TrustId>, StoreError> {
+    let ids: Vec<Uuid> = trusts::table
+        .order(trusts::trust_id)
+        .select(trusts::trust_id)
+        .load(conn)
+        .await?;
+    Ok(ids.into_iter().map(TrustId).collect())
+}

@@ -1,0 +1,398 @@
+//! `SessionService`.
+
+use std::pin::Pin;
+
+use futures::{Stream, StreamExt as _};
+use prost::Message as _;
+use sha2::{Digest, Sha256};
+use tonic::{Request, Response, Status, Streaming};
+
+use super::convert::{
+    optional_date, optional_school_key, pupil_key, request_id, session, text, to_rejection, to_session, to_tally,
+    to_timestamp, to_warning, trust_id,
+};
+use super::{page_token, status};
+use crate::domain::identifiers::{PupilKey, TrustId};
+use crate::domain::register::CLEAR;
+use crate::domain::session::AcademicYear;
+use crate::proto as pb;
+use crate::proto::session_service_server::SessionService;
+use crate::service::error::{FieldViolation, Rejection};
+use crate::service::sessions::{
+    Correction, Person, Recorded, RevisionQuery, SessionBatch, SessionBatchOutcome, SessionItem, check_run,
+};
+use crate::service::{Limits, Service, ServiceError};
+use crate::store::registers::Revision;
+
+/// Serves `SessionService`.
+#[derive(Clone)]
+pub struct SessionHandler {
+    service: Service,
+}
+
+impl SessionHandler {
+    /// The handler over the use cases.
+    pub fn new(service: Service) -> SessionHandler {
+        SessionHandler { service }
+    }
+
+    async fn record(&self, trust: TrustId, batch: pb::SessionBatch) -> Result<pb::SessionBatchResult, ServiceError> {
+        let batch = session_batch(batch, &self.service.limits)?;
+        let recorded = self.service.record_sessions(trust, &batch).await?;
+        Ok(to_batch_result(recorded))
+    }
+}
+
+type Acknowledgements = Pin<Box<dyn Stream<Item = Result<pb::StreamSessionsResponse, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl SessionService for SessionHandler {
+    async fn record_sessions(
+        &self,
+        request: Request<pb::RecordSessionsRequest>,
+    ) -> Result<Response<pb::RecordSessionsResponse>, Status> {
+        let request = request.into_inner();
+        let trust = trust_id(&request.trust_id).map_err(ServiceError::from)?;
+        let batch = request.batch.unwrap_or_default();
+        let result = self.record(trust, batch).await?;
+        Ok(Response::new(pb::RecordSessionsResponse { result: Some(result) }))
+    }
+
+    type StreamSessionsStream = Acknowledgements;
+
+    async fn stream_sessions(
+        &self,
+        request: Request<Streaming<pb::StreamSessionsRequest>>,
+    ) -> Result<Response<Acknowledgements>, Status> {
+        let handler = self.clone();
+        let requests = request.into_inner();
+        // One batch is recorded while the next is read: the caller is held back by flow control, so that a stream never
+        // holds more than that.
+        let acknowledgements = futures::stream::unfold(
+            (requests, None, handler),
+            |(mut requests, mut trust, handler)| async move {
+                let answer = match requests.next().await? {
+                    Ok(request) => handler.acknowledge(&mut trust, request).await,
+                    Err(status) => Err(status),
+                };
+                Some((answer, (requests, trust, handler)))
+            },
+        );
+        Ok(Response::new(Box::pin(end_with_error(acknowledgements))))
+    }
+
+    async fn list_registers(
+        &self,
+        request: Request<pb::ListRegistersRequest>,
+    ) -> Result<Response<pb::ListRegistersResponse>, Status> {
+        let request = request.into_inner();
+        let read = || -> Result<_, FieldViolation> {
+            let year = match request.academic_year {
+                0 => None,
+                year => Some(academic_year(year)?),
+            };
+            Ok((
+                trust_id(&request.trust_id)?,
+                pupil_key("pupil", request.pupil.as_ref())?,
+                year,
+            ))
+        };
+        let (trust, pupil, year) = read().map_err(ServiceError::from)?;
+        let (year, registers) = self.service.list_registers(trust, &pupil, year).await?;
+        let registers = registers.into_iter().map(|found| pb::Register {
+            enrolment_id: found.register.enrolment_id.to_string(),
+            school_id: found.register.school_id.to_string(),
+            academic_year: i32::from(year.start_year()),
+            marks: found.register.marks.into_iter().map(i32::from).collect(),
+            tally: Some(to_tally(found.tally)),
+        });
+        Ok(Response::new(pb::ListRegistersResponse {
+            registers: registers.collect(),
+        }))
+    }
+
+    async fn list_revisions(
+        &self,
+        request: Request<pb::ListRevisionsRequest>,
+    ) -> Result<Response<pb::ListRevisionsResponse>, Status> {
+        let request = request.into_inner();
+        let filters = pb::ListRevisionsRequest {
+            page_size: 0,
+            page_token: String::new(),
+            ..request.clone()
+        }
+        .encode_to_vec();
+        let read = || -> Result<_, FieldViolation> {
+            let query = RevisionQuery {
+                pupil: pupil_key("pupil", request.pupil.as_ref())?,
+                from: optional_date("from_date", request.from_date.as_ref())?,
+                to: optional_date("to_date", request.to_date.as_ref())?,
+            };
+            let limits = &self.service.limits;
+            let page = page_token::page(
+                "ListRevisions",
+                &filters,
+                request.page_size,
+                &request.page_token,
+                limits,
+            )?;
+            Ok((trust_id(&request.trust_id)?, query, page))
+        };
+        let (trust, query, page) = read().map_err(ServiceError::from)?;
+        let page = self.service.list_revisions(trust, &query, page).await?;
+        let next_page_token = page_token::encode("ListRevisions", &filters, page.next.as_ref());
+        let revisions = page.rows.into_iter().map(to_revision);
+        Ok(Response::new(pb::ListRevisionsResponse {
+            revisions: revisions.collect::<Result<_, _>>()?,
+            next_page_token,
+        }))
+    }
+}
+
+/// Ends a stream after its first error.
+fn end_with_error<T: Send + 'static>(
+    stream: impl Stream<Item = Result<T, Status>> + Send + 'static,
+) -> impl Stream<Item = Result<T, Status>> + Send + 'static {
+    stream.scan(false, |failed, item| {
+        let go_on = !*failed;
+        *failed |= item.is_err();
+        futures::future::ready(go_on.then_some(item))
+    })
+}
+
+impl SessionHandler {
+    /// Records one batch of a stream. What is wrong with the batch alone is answered, and the stream goes on; what is
+    /// wrong with the stream or the service ends it.
+    async fn acknowledge(
+        &self,
+        trust: &mut Option<TrustId>,
+        request: pb::StreamSessionsRequest,
+    ) -> Result<pb::StreamSessionsResponse, Status> {
+        use pb::stream_sessions_response::Outcome;
+        let named = match (request.trust_id.as_str(), *trust) {
+            ("", Some(known)) => known,
+            (text, known) => {
+                let named = trust_id(text).map_err(ServiceError::from)?;
+                if known.is_some_and(|known| known != named) {
+                    let changed = "a stream belongs to one trust: open another stream for another trust";
+                    return Err(ServiceError::invalid("trust_id", "TRUST_CHANGED", changed).into());
+                }
+                named
+            }
+        };
+        *trust = Some(named);
+        let batch = request.batch.unwrap_or_default();
+        let outcome = match self.record(named, batch).await {
+            Ok(result) => Outcome::Result(result),
+            Err(error) => match status::batch_refusal(error) {
+                Ok(refusal) => Outcome::Refusal(refusal),
+                Err(error) => return Err(error.into()),
+            },
+        };
+        Ok(pb::StreamSessionsResponse { outcome: Some(outcome) })
+    }
+}
+
+fn academic_year(year: i32) -> Result<AcademicYear, FieldViolation> {
+    AcademicYear::from_start_year(year).ok_or_else(|| {
+        FieldViolation::new(
+            "academic_year",
+            "INVALID_ACADEMIC_YEAR",
+            format!(
+                "give the year in which it begins, {} to {}, or 0 for the current one",
+                AcademicYear::RANGE.start(),
+                AcademicYear::RANGE.end()
+            ),
+        )
+    })
+}
+
+/// Reads a person.
+pub(super) fn person(field: &str, person: Option<&pb::Person>) -> Result<Person, FieldViolation> {
+    let Some(person) = person else {
+        return Err(FieldViolation::new(
+            field,
+            "MISSING_PERSON",
+            "say who, by name and position",
+        ));
+    };
+    Ok(Person {
+        name: text(&format!("{field}.name"), &person.name, 1..=200)?,
+        position: text(&format!("{field}.position"), &person.position, 1..=200)?,
+    })
+}
+
+fn correction(field: &str, correction: Option<&pb::Correction>) -> Result<Option<Correction>, FieldViolation> {
+    correction
+        .map(|correction| {
+            Ok(Correction {
+                reason: text(&format!("{field}.reason"), &correction.reason, 1..=500)?,
+                corrected_by: person(&format!("{field}.corrected_by"), correction.corrected_by.as_ref())?,
+            })
+        })
+        .transpose()
+}
+
+/// A digest of a batch's content, whatever its name.
+fn fingerprint(batch: &pb::SessionBatch) -> Vec<u8> {
+    let mut digest = Sha256::new();
+    let mut bytes = Vec::with_capacity(1024);
+    for item in &batch.items {
+        bytes.clear();
+        // Writing to memory cannot fail.
+        let _ = item.encode_length_delimited(&mut bytes);
+        digest.update(&bytes);
+    }
+    let rest = pb::SessionBatch {
+        request_id: String::new(),
+        items: Vec::new(),
+        school: batch.school.clone(),
+        correction: batch.correction.clone(),
+        all_or_nothing: batch.all_or_nothing,
+    };
+    digest.update(rest.encode_to_vec());
+    digest.finalize().to_vec()
+}
+
+/// Reads a batch. What is wrong with the batch refuses it; what is wrong with an item rejects the item.
+fn session_batch(batch: pb::SessionBatch, limits: &Limits) -> Result<SessionBatch, FieldViolation> {
+    if batch.items.is_empty() {
+        return Err(FieldViolation::new(
+            "batch.items",
+            "EMPTY_BATCH",
+            "give at least one item",
+        ));
+    }
+    if batch.items.len() > limits.session_items_max {
+        return Err(FieldViolation::new(
+            "batch.items",
+            "BATCH_TOO_LARGE",
+            format!(
+                "{} items are over the limit of {}: send them in several batches",
+                batch.items.len(),
+                limits.session_items_max
+            ),
+        ));
+    }
+    let request_id = request_id("batch.request_id", &batch.request_id)?;
+    let school = optional_school_key("batch.school", &batch.school)?;
+    let correction = correction("batch.correction", batch.correction.as_ref())?;
+    let fingerprint = fingerprint(&batch);
+    let mut items = Vec::with_capacity(batch.items.len());
+    let mut rejections = Vec::new();
+    for (item_index, item) in batch.items.into_iter().enumerate() {
+        match session_item(item_index, &item) {
+            Ok(item) => items.push(item),
+            Err(rejection) => rejections.push(*rejection),
+        }
+    }
+    Ok(SessionBatch {
+        request_id,
+        fingerprint,
+        items,
+        rejections,
+        school,
+        correction,
+        all_or_nothing: batch.all_or_nothing,
+    })
+}
+
+fn session_item(item_index: usize, item: &pb::SessionItem) -> Result<SessionItem, Box<Rejection>> {
+    let reject = |violation: FieldViolation| {
+        Box::new(Rejection::new(
+            item_index,
+            violation.field,
+            violation.reason,
+            violation.message,
+        ))
+    };
+    let pupil: PupilKey = pupil_key("pupil", item.pupil.as_ref()).map_err(reject)?;
+    let first_session = session("first_session", item.first_session.as_ref()).map_err(reject)?;
+    let place = AcademicYear::containing(first_session.date)
+        .and_then(|year| year.index_of(first_session).map(|first| (year, first)));
+    let Some((year, first)) = place else {
+        let message = format!(
+            "give a date in the academic years {} to {}",
+            AcademicYear::RANGE.start(),
+            AcademicYear::RANGE.end()
+        );
+        return Err(reject(FieldViolation::new(
+            "first_session.date",
+            "INVALID_DATE",
+            message,
+        )));
+    };
+    let marks = check_run(year, first, &item.marks).map_err(|violation| {
+        let place = violation
+            .field
+            .strip_prefix("marks[")
+            .and_then(|rest| rest.strip_suffix(']'))
+            .and_then(|place| place.parse::<usize>().ok());
+        let mut rejection = reject(violation);
+        if let Some(place) = place.filter(|place| first + place < year.sessions()) {
+            rejection.session = Some(year.session_at(first + place).into());
+        }
+        rejection
+    })?;
+    Ok(SessionItem {
+        item_index,
+        pupil,
+        year,
+        first,
+        marks,
+        school: optional_school_key("school", &item.school).map_err(reject)?,
+        correction: correction("correction", item.correction.as_ref()).map_err(reject)?,
+    })
+}
+
+fn count(count: usize) -> i32 {
+    i32::try_from(count).unwrap_or(i32::MAX)
+}
+
+fn to_batch_result(recorded: Recorded<SessionBatchOutcome>) -> pb::SessionBatchResult {
+    let outcome = recorded.outcome;
+    let marks = |marks: u64| i64::try_from(marks).unwrap_or(i64::MAX);
+    pb::SessionBatchResult {
+        receipt: Some(pb::Receipt {
+            request_id: recorded.request_id.to_string(),
+            recorded_at: Some(to_timestamp(recorded.recorded_at)),
+            replayed: recorded.replayed,
+        }),
+        accepted: count(outcome.accepted),
+        unchanged: count(outcome.unchanged),
+        corrected: count(outcome.corrected),
+        rejected: count(outcome.rejections.len()),
+        marks_new: marks(outcome.marks_new),
+        marks_corrected: marks(outcome.marks_corrected),
+        marks_unchanged: marks(outcome.marks_unchanged),
+        transitions: count(outcome.transitions),
+        rejections: outcome.rejections.into_iter().map(to_rejection).collect(),
+        warnings: outcome.warnings.into_iter().map(to_warning).collect(),
+        warnings_total: count(outcome.warnings_total),
+    }
+}
+
+fn to_revision(revision: Revision) -> Result<pb::Revision, ServiceError> {
+    let corrupt = || crate::store::StoreError::Corrupt("mark_revisions");
+    let year = AcademicYear::from_start_year(i32::from(revision.academic_year)).ok_or_else(corrupt)?;
+    let index = usize::try_from(revision.session_index).map_err(|_| corrupt())?;
+    // A mark that was taken away is told from one that never was.
+    let code = |byte: i16| if byte == 0 { i32::from(CLEAR) } else { i32::from(byte) };
+    Ok(pb::Revision {
+        revision_id: revision.revision_id.to_string(),
+        pupil_id: revision.pupil_id.to_string(),
+        enrolment_id: revision.enrolment_id.to_string(),
+        session: Some(to_session(year.session_at(index).into())),
+        old_code: code(revision.old_code),
+        new_code: code(revision.new_code),
+        correction: Some(pb::Correction {
+            reason: revision.reason,
+            corrected_by: Some(pb::Person {
+                name: revision.corrected_by_name,
+                position: revision.corrected_by_position,
+            }),
+        }),
+        recorded_at: Some(to_timestamp(revision.recorded_at)),
+        request_id: revision.request_id.to_string(),
+    })
+}

@@ -1,0 +1,327 @@
+//! Actions: what a pupil's stages require, worked to an end by people.
+
+use chrono::{DateTime, Utc};
+use diesel_async::AsyncPgConnection;
+use uuid::Uuid;
+
+use super::error::Resource;
+use super::{Page, PageOf, Service, ServiceError};
+use crate::domain::action::{Action, ActionEntry, ActionName, ActionState, Entry, IllegalMove, Person};
+use crate::domain::identifiers::{PupilId, PupilKey, TrustId};
+use crate::store::actions::{ActionFilter, ActionKey, NewEntry};
+use crate::store::{TrustTransaction, actions, pupils, stages};
+
+/// A move of an action to another state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ActionMove {
+    /// The action.
+    pub name: ActionName,
+    /// The version that the caller has read; nothing where it read none that ever was.
+    pub version: Option<i64>,
+    /// The state to move to.
+    pub to: ActionState,
+    /// Why; empty where no reason is given.
+    pub reason: String,
+    /// Who does it.
+    pub recorded_by: Person,
+    /// The request's own name, by which a retry is known.
+    pub request: Option<Uuid>,
+}
+
+/// A note for an action's log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ActionNote {
+    /// The action.
+    pub name: ActionName,
+    /// What was said or done.
+    pub text: String,
+    /// Who records it.
+    pub recorded_by: Person,
+    /// The request's own name, by which a retry is known.
+    pub request: Option<Uuid>,
+}
+
+impl Service {
+    /// Lists a pupil's actions: latest episode first, then in the order of the catalogue.
+    ///
+    /// # Errors
+    /// `NotFound` where the trust has no such pupil.
+    pub async fn list_pupil_actions(
+        &self,
+        trust: TrustId,
+        pupil: PupilKey,
+        filter: &ActionFilter,
+        page: Page<ActionKey>,
+    ) -> Result<PageOf<Action, ActionKey>, ServiceError> {
+        let mut transaction = self.store.begin(trust).await?;
+        let outcome = list_pupil_actions(&mut transaction, trust, pupil, filter, page).await;
+        settle(transaction, outcome).await
+    }
+
+    /// One action.
+    ///
+    /// # Errors
+    /// `NotFound` where it was never raised.
+    pub async fn get_action(&self, trust: TrustId, name: &ActionName) -> Result<Action, ServiceError> {
+        let mut transaction = self.store.begin(trust).await?;
+        let outcome = existing(&mut transaction, trust, name).await;
+        settle(transaction, outcome).await
+    }
+
+    /// Moves an action to another state, and returns it as it is then. A retry of a request returns the action as it is
+    /// and changes nothing.
+    ///
+    /// # Errors
+    /// `NotFound` where it was never raised, `StaleEtag` where somebody wrote since it was read, `Precondition` where its
+    /// state does not allow the move, `Invalid` where the move needs a reason or the request identifier was used for
+    /// something else.
+    pub async fn progress_action(&self, trust: TrustId, asked: &ActionMove) -> Result<Action, ServiceError> {
+        let mut transaction = self.store.begin(trust).await?;
+        let outcome = self.move_action(&mut transaction, trust, asked).await;
+        settle(transaction, outcome).await
+    }
+
+    /// Adds a note to an action's log, and returns the entry and the action as it is then. Recorded work begins an
+    /// action that nobody had begun: its log then tells of the move before the note. A retry of a request returns the
+    /// first entry and adds nothing.
+    ///
+    /// # Errors
+    /// `NotFound` where it was never raised, `Invalid` where the request identifier was used for something else.
+    pub async fn add_action_note(
+        &self,
+        trust: TrustId,
+        asked: &ActionNote,
+    ) -> Result<(ActionEntry, Action), ServiceError> {
+        let mut transaction = self.store.begin(trust).await?;
+        let outcome = self.note_action(&mut transaction, trust, asked).await;
+        settle(transaction, outcome).await
+    }
+
+    /// Lists an action's log in the order of its entries. The key of a page is an entry's ordinal.
+    ///
+    /// # Errors
+    /// `NotFound` where the action was never raised.
+    pub async fn list_action_entries(
+        &self,
+        trust: TrustId,
+        name: &ActionName,
+        page: Page<i32>,
+    ) -> Result<PageOf<ActionEntry, i32>, ServiceError> {
+        let mut transaction = self.store.begin(trust).await?;
+        let outcome = list_action_entries(&mut transaction, trust, name, page).await;
+        settle(transaction, outcome).await
+    }
+
+    async fn move_action(
+        &self,
+        conn: &mut AsyncPgConnection,
+        trust: TrustId,
+        asked: &ActionMove,
+    ) -> Result<Action, ServiceError> {
+        let action = locked(conn, trust, &asked.name).await?;
+        let replayed = appended_before(conn, trust, &asked.name, asked.request, |entry| {
+            matches!(entry, Entry::StateChange { .. })
+        });
+        if replayed.await?.is_some() {
+            return Ok(action);
+        }
+        if asked.version != Some(action.version) {
+            return Err(ServiceError::StaleEtag(Resource::Action));
+        }
+        action.state.move_to(asked.to).map_err(illegal_move)?;
+        if action.state.needs_reason(asked.to) && asked.reason.is_empty() {
+            let message = "say why in 1 to 500 characters: to decline, to cancel and to reopen need a reason";
+            return Err(ServiceError::invalid("reason", "MISSING_REASON", message));
+        }
+        let change = NewEntry {
+            entry: Entry::StateChange {
+                from: action.state,
+                to: asked.to,
+                reason: asked.reason.clone(),
+            },
+            request: asked.request,
+        };
+        let now = self.clock.now();
+        write(
+            conn,
+            trust,
+            &asked.name,
+            asked.to,
+            vec![change],
+            &asked.recorded_by,
+            now,
+        )
+        .await?;
+        existing(conn, trust, &asked.name).await
+    }
+
+    async fn note_action(
+        &self,
+        conn: &mut AsyncPgConnection,
+        trust: TrustId,
+        asked: &ActionNote,
+    ) -> Result<(ActionEntry, Action), ServiceError> {
+        let action = locked(conn, trust, &asked.name).await?;
+        let replayed = appended_before(conn, trust, &asked.name, asked.request, |entry| {
+            matches!(entry, Entry::Note(_))
+        });
+        if let Some(entry) = replayed.await? {
+            return Ok((entry, action));
+        }
+        let state = action.state.after_work();
+        let begun = (state != action.state).then(|| NewEntry {
+            entry: Entry::StateChange {
+                from: action.state,
+                to: state,
+                reason: String::new(),
+            },
+            request: None,
+        });
+        let note = NewEntry {
+            entry: Entry::Note(asked.text.clone()),
+            request: asked.request,
+        };
+        let entries = begun.into_iter().chain([note]).collect();
+        let now = self.clock.now();
+        let note = write(conn, trust, &asked.name, state, entries, &asked.recorded_by, now).await?;
+        Ok((note, existing(conn, trust, &asked.name).await?))
+    }
+}
+
+/// Commits what succeeded and takes back what did not.
+async fn settle<T>(transaction: TrustTransaction, outcome: Result<T, ServiceError>) -> Result<T, ServiceError> {
+    match outcome {
+        Ok(answer) => {
+            transaction.commit().await?;
+            Ok(answer)
+        }
+        // The connection may be of no use any more: dropped, the pool closes it.
+        Err(ServiceError::Store(error)) => Err(ServiceError::Store(error)),
+        Err(refusal) => {
+            transaction.rollback().await?;
+            Err(refusal)
+        }
+    }
+}
+
+async fn list_pupil_actions(
+    conn: &mut AsyncPgConnection,
+    trust: TrustId,
+    pupil: PupilKey,
+    filter: &ActionFilter,
+    page: Page<ActionKey>,
+) -> Result<PageOf<Action, ActionKey>, ServiceError> {
+    let pupil = existing_pupil(conn, trust, pupil).await?;
+    let rows = actions::list_actions(conn, trust, pupil, filter, page.after, one_more(page.size)).await?;
+    Ok(PageOf::from_rows(rows, page.size, |action| {
+        (action.name.episode, action.ordinal)
+    }))
+}
+
+async fn list_action_entries(
+    conn: &mut AsyncPgConnection,
+    trust: TrustId,
+    name: &ActionName,
+    page: Page<i32>,
+) -> Result<PageOf<ActionEntry, i32>, ServiceError> {
+    existing(conn, trust, name).await?;
+    let after = page.after.unwrap_or(0);
+    let rows = actions::list_entries(conn, trust, name, after, one_more(page.size)).await?;
+    Ok(PageOf::from_rows(rows, page.size, |entry| entry.ordinal))
+}
+
+/// One row more than a page holds: it tells that there is a next page.
+fn one_more(size: usize) -> i64 {
+    i64::try_from(size).unwrap_or(i64::MAX).saturating_add(1)
+}
+
+async fn existing_pupil(conn: &mut AsyncPgConnection, trust: TrustId, key: PupilKey) -> Result<PupilId, ServiceError> {
+    let not_found = ServiceError::NotFound(Resource::Pupil);
+    let [Some(pupil)] = pupils::resolve_pupils(conn, trust, &[key]).await?[..] else {
+        return Err(not_found);
+    };
+    if actions::pupil_exists(conn, trust, pupil).await? {
+        Ok(pupil)
+    } else {
+        Err(not_found)
+    }
+}
+
+async fn existing(conn: &mut AsyncPgConnection, trust: TrustId, name: &ActionName) -> Result<Action, ServiceError> {
+    actions::find_action(conn, trust, name)
+        .await?
+        .ok_or(ServiceError::NotFound(Resource::Action))
+}
+
+/// The action as it is once nobody else can write anything about its pupil.
+async fn locked(conn: &mut AsyncPgConnection, trust: TrustId, name: &ActionName) -> Result<Action, ServiceError> {
+    // The lock of everything about a pupil. Who has no stage has no episode, and nothing is found then.
+    stages::lock(conn, trust, &[name.pupil.0]).await?;
+    existing(conn, trust, name).await
+}
+
+/// The entry that an earlier request with the same identifier appended to the same log; nothing where the request is
+/// new. Refused where it appended to another log, or another kind of entry.
+async fn appended_before(
+    conn: &mut AsyncPgConnection,
+    trust: TrustId,
+    name: &ActionName,
+    request: Option<Uuid>,
+    same_kind: impl Fn(&Entry) -> bool,
+) -> Result<Option<ActionEntry>, ServiceError> {
+    let Some(request) = request else {
+        return Ok(None);
+    };
+    match actions::find_entry_of_request(conn, trust, request).await? {
+        None => Ok(None),
+        Some((of_action, entry)) if of_action == *name && same_kind(&entry.entry) => Ok(Some(entry)),
+        Some(_) => Err(request_id_reused()),
+    }
+}
+
+/// Writes an action's state and appends to its log; returns the last entry that was appended.
+async fn write(
+    conn: &mut AsyncPgConnection,
+    trust: TrustId,
+    name: &ActionName,
+    state: ActionState,
+    entries: Vec<NewEntry>,
+    recorded_by: &Person,
+    now: DateTime<Utc>,
+) -> Result<ActionEntry, ServiceError> {
+    actions::write_state(conn, trust, name, state, now).await?;
+    actions::append_entries(conn, trust, name, entries, recorded_by, now)
+        .await?
+        .and_then(|mut appended| appended.pop())
+        .ok_or_else(request_id_reused)
+}
+
+fn request_id_reused() -> ServiceError {
+    ServiceError::invalid(
+        "request_id",
+        "REQUEST_ID_REUSED",
+        "this request_id has already been used for something else: give each request one of its own",
+    )
+}
+
+fn illegal_move(refused: IllegalMove) -> ServiceError {
+    let open: Vec<_> = refused.from.next_states().iter().map(ToString::to_string).collect();
+    ServiceError::Precondition {
+        reason: "ILLEGAL_MOVE",
+        message: format!("{refused}; from there it can become: {}", open.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_move_names_the_state_and_the_moves_that_are_open() {
+        let refused = ActionState::InProgress.move_to(ActionState::Open).unwrap_err();
+        assert_eq!(
+            illegal_move(refused).to_string(),
+            "an action that is in progress cannot become open; from there it can become: completed, not applicable, cancelled"
+        );
+    }
+}

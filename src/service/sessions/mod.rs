@@ -1,0 +1,503 @@
+//! Recording session marks: one batch is one transaction, and a handful of statements whatever its size.
+
+mod ledger;
+mod placing;
+
+use std::collections::{HashMap, HashSet};
+
+use chrono::{DateTime, NaiveDate, Utc};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use self::ledger::Ledger;
+use super::error::{FieldViolation, Rejection, Resource, Warning};
+use super::judging::Judging;
+use super::{Page, PageOf, Service, ServiceError};
+use crate::domain::code::AttendanceCode;
+use crate::domain::identifiers::{PupilKey, SchoolKey, TrustId};
+use crate::domain::register::{CLEAR, LEAVE};
+use crate::domain::session::{AcademicYear, SessionHalf};
+use crate::domain::tally::Tally;
+use crate::store::batches::{self, RecordedBatch};
+use crate::store::policies;
+use crate::store::pupils::resolve_pupils;
+use crate::store::registers::{self, Revision, RevisionFilter, WholeRegister};
+use crate::store::schools::resolve_schools;
+use crate::store::stages::{self, Cause};
+use crate::store::{StoreError, TrustTransaction};
+
+/// How often a batch that met a deadlock is tried again.
+const ATTEMPTS_MAX: usize = 3;
+
+/// Why marks were changed, and by whom, by name and position (the 2024 regulations on the amendment of entries).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Correction {
+    /// Why.
+    pub reason: String,
+    /// Who.
+    pub corrected_by: Person,
+}
+
+/// A member of staff, as a statutory record names them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Person {
+    /// The name.
+    pub name: String,
+    /// The position.
+    pub position: String,
+}
+
+/// A run of marks of one pupil within one academic year.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionItem {
+    /// The place of the item in the caller's batch, from 0.
+    pub item_index: usize,
+    /// The pupil.
+    pub pupil: PupilKey,
+    /// The year.
+    pub year: AcademicYear,
+    /// The place of the first mark in the year's register.
+    pub first: usize,
+    /// Bytes of codes, [`LEAVE`] or [`CLEAR`]; `first` and their number lie within the year.
+    pub marks: Vec<u8>,
+    /// The school, where the item says.
+    pub school: Option<SchoolKey>,
+    /// The correction, where the item says.
+    pub correction: Option<Correction>,
+}
+
+/// A batch of marks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionBatch {
+    /// Names the batch: the same again returns the first answer.
+    pub request_id: Uuid,
+    /// Tells one content from another.
+    pub fingerprint: Vec<u8>,
+    /// The items that could be read.
+    pub items: Vec<SessionItem>,
+    /// The items that could not.
+    pub rejections: Vec<Rejection>,
+    /// The school of items that say none.
+    pub school: Option<SchoolKey>,
+    /// The correction of items that say none.
+    pub correction: Option<Correction>,
+    /// Whether a rejection refuses the whole batch.
+    pub all_or_nothing: bool,
+}
+
+/// What became of a batch. Kept, and given again to whoever asks again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionBatchOutcome {
+    /// Items that filled at least one session and changed none.
+    pub accepted: usize,
+    /// Items that changed nothing.
+    pub unchanged: usize,
+    /// Items that changed at least one mark.
+    pub corrected: usize,
+    /// Marks written to sessions that had none.
+    pub marks_new: u64,
+    /// Marks changed.
+    pub marks_corrected: u64,
+    /// Marks that were already there.
+    pub marks_unchanged: u64,
+    /// Pupils whose stage moved.
+    pub transitions: usize,
+    /// Items that were not taken.
+    pub rejections: Vec<Rejection>,
+    /// What was taken and deserves a look: the first of them.
+    pub warnings: Vec<Warning>,
+    /// How many there were in all.
+    pub warnings_total: usize,
+}
+
+/// An outcome with the record of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorded<T> {
+    /// The batch's name.
+    pub request_id: Uuid,
+    /// When it was recorded.
+    pub recorded_at: DateTime<Utc>,
+    /// Whether this is the answer of an earlier request with the same name.
+    pub replayed: bool,
+    /// What became of it.
+    pub outcome: T,
+}
+
+impl Service {
+    /// Records a batch of marks. When it returns, the marks are committed, every pupil's stage follows from them and the
+    /// actions that the stages require are raised.
+    pub async fn record_sessions(
+        &self,
+        trust: TrustId,
+        batch: &SessionBatch,
+    ) -> Result<Recorded<SessionBatchOutcome>, ServiceError> {
+        let mut attempt = 1;
+        loop {
+            match self.try_to_record(trust, batch).await {
+                Err(ServiceError::Store(error)) if error.is_transient() && attempt < ATTEMPTS_MAX => attempt += 1,
+                result => return result,
+            }
+        }
+    }
+
+    async fn try_to_record(
+        &self,
+        trust: TrustId,
+        batch: &SessionBatch,
+    ) -> Result<Recorded<SessionBatchOutcome>, ServiceError> {
+        let mut transaction = self.store.begin(trust).await?;
+        if let Some(earlier) = earlier_answer(&mut transaction, trust, batch).await? {
+            transaction.rollback().await?;
+            return Ok(earlier);
+        }
+        let moment = self.moment();
+        let Some(policy) = policies::active(&mut transaction, trust).await? else {
+            transaction.rollback().await?;
+            return Err(ServiceError::NotFound(Resource::Trust));
+        };
+        let mut work = Work {
+            rejections: batch.rejections.clone(),
+            ..Work::default()
+        };
+        let mut ledger = work.open_ledger(&mut transaction, trust, batch, moment).await?;
+        let outcome = work.merge(&mut ledger, batch, self.limits.warnings_max);
+        if batch.all_or_nothing && !outcome.rejections.is_empty() {
+            transaction.rollback().await?;
+            return Err(ServiceError::BatchRejected(outcome.rejections));
+        }
+        let mut outcome = outcome;
+        let mut judging = Judging::new(&policy, moment);
+        let (changes, first_entries) = (ledger.take_revisions(), ledger.first_entries());
+        let request_id = batch.request_id;
+        let (updates, inserts) = ledger.take_writes();
+        registers::update(&mut transaction, trust, updates).await?;
+        registers::insert(&mut transaction, trust, inserts).await?;
+        registers::append_revisions(&mut transaction, trust, request_id, moment.now, &changes).await?;
+        registers::append_first_entries(&mut transaction, trust, request_id, moment.now, first_entries).await?;
+        ledger.judge(&mut transaction, trust, &mut judging).await?;
+        outcome.transitions = judging.transitions();
+        let record = RecordedBatch {
+            fingerprint: batch.fingerprint.clone(),
+            answer: serde_json::to_value(&outcome).map_err(|_| StoreError::Corrupt("batches.answer"))?,
+            recorded_at: moment.now,
+        };
+        if !batches::insert(&mut transaction, trust, request_id, &record).await? {
+            // Another call with the same name was first: its answer stands, and nothing of this one was done.
+            transaction.rollback().await?;
+            let mut transaction = self.store.begin(trust).await?;
+            let earlier = earlier_answer(&mut transaction, trust, batch).await?;
+            transaction.rollback().await?;
+            return earlier.ok_or_else(|| StoreError::Corrupt("batches: a row that was there is gone").into());
+        }
+        judging
+            .write(&mut transaction, trust, Cause::Marks, Some(request_id))
+            .await?;
+        transaction.commit().await?;
+        Ok(Recorded {
+            request_id,
+            recorded_at: moment.now,
+            replayed: false,
+            outcome,
+        })
+    }
+}
+
+/// The answer that a batch of the same name had; an error where that batch had another content.
+async fn earlier_answer(
+    transaction: &mut TrustTransaction,
+    trust: TrustId,
+    batch: &SessionBatch,
+) -> Result<Option<Recorded<SessionBatchOutcome>>, ServiceError> {
+    let Some(earlier) = batches::find(transaction, trust, batch.request_id).await? else {
+        return Ok(None);
+    };
+    if earlier.fingerprint != batch.fingerprint {
+        return Err(ServiceError::invalid(
+            "request_id",
+            "REQUEST_ID_REUSED",
+            "this request_id was used for another content: give a new one",
+        ));
+    }
+    let outcome = serde_json::from_value(earlier.answer).map_err(|_| StoreError::Corrupt("batches.answer"))?;
+    Ok(Some(Recorded {
+        request_id: batch.request_id,
+        recorded_at: earlier.recorded_at,
+        replayed: true,
+        outcome,
+    }))
+}
+
+/// What is known of a batch's items on the way.
+#[derive(Default)]
+struct Work {
+    rejections: Vec<Rejection>,
+}
+
+impl Work {
+    /// Resolves the keys, locks the pupils and loads their registers.
+    async fn open_ledger<'a>(
+        &mut self,
+        transaction: &mut TrustTransaction,
+        trust: TrustId,
+        batch: &'a SessionBatch,
+        moment: super::judging::Moment,
+    ) -> Result<Ledger<'a>, ServiceError> {
+        let schools = resolve_all_schools(transaction, trust, batch).await?;
+        let keys: Vec<PupilKey> = batch.items.iter().map(|item| item.pupil.clone()).collect();
+        let resolved = resolve_pupils(transaction, trust, &keys).await?;
+        let mut ids: Vec<Uuid> = resolved.iter().flatten().map(|pupil| pupil.0).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let rows = stages::lock(transaction, trust, &ids).await?;
+        let years: HashSet<i16> = batch.items.iter().map(|item| item.year.start_year()).collect();
+        let window = placing::window_of(&batch.items);
+        let mut load_years: Vec<i16> = years.into_iter().collect();
+        load_years.push(moment.year.start_year());
+        let loaded = registers::load(transaction, trust, &ids, &load_years, window, moment.today).await?;
+        let mut ledger = Ledger::new(rows, loaded, window, moment)?;
+        for (item, pupil) in batch.items.iter().zip(resolved) {
+            let school = match item.school.as_ref().or(batch.school.as_ref()) {
+                None => None,
+                Some(key) => match schools.get(key) {
+                    Some(school) => Some(*school),
+                    None => {
+                        self.reject(
+                            item.item_index,
+                            "school",
+                            "UNKNOWN_SCHOOL",
+                            "the trust has no such school",
+                        );
+                        continue;
+                    }
+                },
+            };
+            let Some(pupil) = pupil.and_then(|pupil| ledger.pupil(pupil.0)) else {
+                self.reject(
+                    item.item_index,
+                    "pupil",
+                    "UNKNOWN_PUPIL",
+                    "the trust has no such pupil: upsert the pupil first",
+                );
+                continue;
+            };
+            if let Err(rejection) = placing::place(&mut ledger, pupil, school, item) {
+                self.rejections.push(rejection);
+            }
+        }
+        Ok(ledger)
+    }
+
+    fn reject(&mut self, item_index: usize, field: &str, reason: &str, message: &str) {
+        self.rejections.push(Rejection::new(item_index, field, reason, message));
+    }
+
+    /// Merges the items that can be taken, and says what became of each.
+    fn merge(&mut self, ledger: &mut Ledger<'_>, batch: &SessionBatch, warnings_max: usize) -> SessionBatchOutcome {
+        self.rejections.extend(ledger.duplicates());
+        let mut refused: HashSet<usize> = self.rejections.iter().map(|found| found.item_index).collect();
+        let uncorrected = ledger.changes_without_correction(batch.correction.as_ref(), &refused);
+        refused.extend(uncorrected.iter().map(|found| found.item_index));
+        self.rejections.extend(uncorrected);
+        let merged = ledger.merge(batch.correction.as_ref(), &refused);
+
+        let mut outcome = SessionBatchOutcome::default();
+        let mut counts: HashMap<usize, (usize, usize)> = HashMap::with_capacity(batch.items.len());
+        for (item_index, diff) in merged {
+            outcome.marks_new += diff.first_entries as u64;
+            outcome.marks_corrected += diff.changes as u64;
+            outcome.marks_unchanged += diff.unchanged as u64;
+            let (new, changed) = counts.entry(item_index).or_default();
+            *new += diff.first_entries;
+            *changed += diff.changes;
+        }
+        for (new, changed) in counts.into_values() {
+            match (new, changed) {
+                (_, 1..) => outcome.corrected += 1,
+                (1.., 0) => outcome.accepted += 1,
+                (0, 0) => outcome.unchanged += 1,
+            }
+        }
+        for item in batch.items.iter().filter(|item| !refused.contains(&item.item_index)) {
+            warn(item, &mut outcome, warnings_max);
+        }
+        outcome.rejections = std::mem::take(&mut self.rejections);
+        outcome.rejections.sort_by_key(|rejection| rejection.item_index);
+        outcome
+    }
+}
+
+async fn resolve_all_schools(
+    transaction: &mut TrustTransaction,
+    trust: TrustId,
+    batch: &SessionBatch,
+) -> Result<HashMap<SchoolKey, Uuid>, ServiceError> {
+    let of_items = batch.items.iter().filter_map(|item| item.school.as_ref());
+    let keys: HashSet<SchoolKey> = of_items.chain(batch.school.as_ref()).cloned().collect();
+    let keys: Vec<SchoolKey> = keys.into_iter().collect();
+    if keys.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let resolved = resolve_schools(transaction, trust, &keys).await?;
+    let found = keys.into_iter().zip(resolved);
+    Ok(found
+        .filter_map(|(key, school)| school.map(|school| (key, school.0)))
+        .collect())
+}
+
+/// What deserves a look before anything else is asked of a code: whether it has dates, or a half of the day.
+const LOOK_AT: [bool; 256] = {
+    let mut look_at = [false; 256];
+    let mut index = 0;
+    while index < AttendanceCode::ALL.len() {
+        let code = AttendanceCode::ALL[index];
+        let (from, to) = code.validity();
+        let half = code.in_wrong_half(SessionHalf::Am) || code.in_wrong_half(SessionHalf::Pm);
+        look_at[code.byte() as usize] = from.is_some() || to.is_some() || half;
+        index += 1;
+    }
+    look_at
+};
+
+/// Marks that are taken and deserve a look: a code outside its dates, `/` in an afternoon, `\` in a morning.
+fn warn(item: &SessionItem, outcome: &mut SessionBatchOutcome, warnings_max: usize) {
+    for (place, &mark) in item.marks.iter().enumerate() {
+        if !LOOK_AT[usize::from(mark)] || mark == expected_present(item.first + place) {
+            continue;
+        }
+        let Some(code) = AttendanceCode::from_byte(mark) else {
+            continue;
+        };
+        let session = item.year.session_at(item.first + place);
+        let (reason, message) = if code.in_wrong_half(session.half) {
+            (
+                "CODE_OF_OTHER_HALF",
+                "/ belongs to mornings and \\ to afternoons: counted as present",
+            )
+        } else if !code.valid_on(session.date) {
+            (
+                "CODE_OUTSIDE_VALIDITY",
+                "the code was not valid on this date: counted by its category",
+            )
+        } else {
+            continue;
+        };
+        outcome.warnings_total += 1;
+        if outcome.warnings.len() < warnings_max {
+            outcome.warnings.push(Warning {
+                item_index: item.item_index,
+                reason: reason.to_owned(),
+                field: format!("marks[{place}]"),
+                session: Some(session.into()),
+                code: mark,
+                message: message.to_owned(),
+            });
+        }
+    }
+}
+
+/// The byte of present in the half of the day to which a place belongs: by far the commonest mark.
+fn expected_present(place: usize) -> u8 {
+    if place.is_multiple_of(2) {
+        AttendanceCode::PresentMorning.byte()
+    } else {
+        AttendanceCode::PresentAfternoon.byte()
+    }
+}
+
+/// A pupil's register of a year, with its counts of today.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RegisterOfYear {
+    /// The register.
+    pub register: WholeRegister,
+    /// The counts of the marks dated up to today.
+    pub tally: Tally,
+}
+
+/// Which revisions are asked for.
+#[derive(Clone, Debug)]
+pub struct RevisionQuery {
+    /// The pupil.
+    pub pupil: PupilKey,
+    /// Only sessions on or after this date.
+    pub from: Option<NaiveDate>,
+    /// Only sessions on or before this date.
+    pub to: Option<NaiveDate>,
+}
+
+impl Service {
+    /// A pupil's registers of a year (the current one where none is given), one for each enrolment with marks.
+    pub async fn list_registers(
+        &self,
+        trust: TrustId,
+        pupil: &PupilKey,
+        year: Option<AcademicYear>,
+    ) -> Result<(AcademicYear, Vec<RegisterOfYear>), ServiceError> {
+        let moment = self.moment();
+        let year = year.unwrap_or(moment.year);
+        let mut transaction = self.store.begin(trust).await?;
+        let pupil = self.existing_pupil(&mut transaction, trust, pupil).await?;
+        let registers = registers::whole(&mut transaction, trust, &[pupil.0], year).await?;
+        transaction.commit().await?;
+        let registers = registers.into_iter().map(|register| RegisterOfYear {
+            tally: crate::domain::register::tally_to(&register.marks, year, moment.today),
+            register,
+        });
+        Ok((year, registers.collect()))
+    }
+
+    /// A pupil's revisions, latest first.
+    pub async fn list_revisions(
+        &self,
+        trust: TrustId,
+        query: &RevisionQuery,
+        page: Page<Uuid>,
+    ) -> Result<PageOf<Revision, Uuid>, ServiceError> {
+        let mut transaction = self.store.begin(trust).await?;
+        let pupil = self.existing_pupil(&mut transaction, trust, &query.pupil).await?;
+        let filter = RevisionFilter {
+            pupil_id: pupil.0,
+            from: query.from,
+            to: query.to,
+            before: page.after,
+        };
+        let rows = registers::revisions(&mut transaction, trust, filter, page.size as i64 + 1).await?;
+        transaction.commit().await?;
+        Ok(PageOf::from_rows(rows, page.size, |row| row.revision_id))
+    }
+}
+
+/// Checks that a run of marks lies within one academic year and holds codes alone. Says which field is wrong.
+pub fn check_run(year: AcademicYear, first: usize, marks: &[i32]) -> Result<Vec<u8>, FieldViolation> {
+    if marks.is_empty() {
+        return Err(FieldViolation::new("marks", "NO_MARKS", "give at least one mark"));
+    }
+    if first + marks.len() > year.sessions() {
+        return Err(FieldViolation::new(
+            "marks",
+            "OUTSIDE_ACADEMIC_YEAR",
+            format!("the run ends after 31 July: a run lies within one academic year, here {year}; split it there"),
+        ));
+    }
+    let mut bytes = Vec::with_capacity(marks.len());
+    for (place, &mark) in marks.iter().enumerate() {
+        let byte = u8::try_from(mark).ok();
+        match byte.filter(|byte| matches!(*byte, LEAVE | CLEAR) || AttendanceCode::from_byte(*byte).is_some()) {
+            Some(byte) => bytes.push(byte),
+            None => {
+                return Err(FieldViolation::new(
+                    format!("marks[{place}]"),
+                    "UNKNOWN_CODE",
+                    format!("{mark} is no attendance code: see AttendanceCode in the contract"),
+                ));
+            }
+        }
+    }
+    if bytes.iter().all(|byte| *byte == LEAVE) {
+        return Err(FieldViolation::new(
+            "marks",
+            "NO_MARKS",
+            "every mark of the run is unspecified: give at least one mark",
+        ));
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,349 @@
+//! Which stage a pupil is at, and why.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use uuid::Uuid;
+
+use super::error::Resource;
+use super::judging::Moment;
+use super::{Page, PageOf, Service, ServiceError};
+use crate::domain::code::{AttendanceCode, Category};
+use crate::domain::identifiers::{PupilKey, SchoolKey, TrustId};
+use crate::domain::register::tally_to;
+use crate::domain::session::AcademicYear;
+use crate::domain::stage::{Band, Judgement, Policy, Stage, StageMove};
+use crate::domain::tally::Tally;
+use crate::store::pupils::resolve_pupils;
+use crate::store::schools::{resolve_school, session_minutes};
+use crate::store::stage_reader::{StageWithTally, stages_of};
+use crate::store::stages::{StageFilter, list_pupils};
+use crate::store::{StoreError, registers};
+
+/// A pupil's stage, with what it rests on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PupilStage {
+    /// The pupil.
+    pub pupil_id: Uuid,
+    /// The stage, the one that the counts alone give, and whether there is too little data.
+    pub judgement: Judgement,
+    /// The counts of the academic year to date.
+    pub tally: Tally,
+    /// The first day since which the pupil has been at the stage without a break.
+    pub since: Option<NaiveDate>,
+    /// The day of the answer.
+    pub as_of: NaiveDate,
+    /// The academic year of that day.
+    pub year: AcademicYear,
+    /// The version of the policy.
+    pub policy_version: i32,
+    /// The number of the episode that goes on; 0 where none does.
+    pub episode: i32,
+    /// When the stage last changed.
+    pub changed_at: Option<DateTime<Utc>>,
+}
+
+/// Which stages are asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StageQuery {
+    /// Only pupils on roll today at this school.
+    pub school: Option<SchoolKey>,
+    /// Only these stages; none for all.
+    pub stages: Vec<Stage>,
+    /// Only pupils whose stage changed at or after this time.
+    pub changed_since: Option<DateTime<Utc>>,
+}
+
+/// Sessions under one code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CodeCount {
+    /// The code.
+    pub code: AttendanceCode,
+    /// How many sessions have it.
+    pub sessions: usize,
+    /// How many of them fall outside its dates.
+    pub outside_validity: usize,
+}
+
+/// The part of the counts that comes from one enrolment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EnrolmentTally {
+    /// The enrolment.
+    pub enrolment_id: Uuid,
+    /// The school.
+    pub school_id: Uuid,
+    /// The counts.
+    pub tally: Tally,
+}
+
+/// Why a pupil is at a stage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explanation {
+    /// The stage.
+    pub stage: PupilStage,
+    /// Sessions by code; codes with none are left out.
+    pub codes: Vec<CodeCount>,
+    /// The band into which the fraction falls.
+    pub band: Band,
+    /// The fewest possible sessions below which the policy does not judge.
+    pub minimum_possible: u32,
+    /// The better stages with the sessions attended in a row that reach each.
+    pub improves: Vec<StageMove>,
+    /// The worse stages with the sessions missed in a row that reach each.
+    pub worsens: Vec<StageMove>,
+    /// The counts by enrolment.
+    pub enrolments: Vec<EnrolmentTally>,
+    /// Minutes of learning lost.
+    pub lost_learning_minutes: u64,
+}
+
+impl Explanation {
+    /// Sessions of a category.
+    pub fn sessions_of(&self, category: Category) -> usize {
+        let of_category = self.codes.iter().filter(|count| count.code.category() == category);
+        of_category.map(|count| count.sessions).sum()
+    }
+
+    /// The explanation in sentences for a person. They name nobody.
+    pub fn sentences(&self) -> Vec<String> {
+        let stage = &self.stage;
+        let tally = stage.tally;
+        let mut sentences = Vec::new();
+        if tally.possible == 0 {
+            sentences.push("No session of this academic year counts yet, so the pupil is at stage U.".to_owned());
+            return sentences;
+        }
+        sentences.push(format!(
+            "{} of {} possible sessions attended, {}%: {} authorised and {} unauthorised absences.",
+            tally.attended,
+            tally.possible,
+            tally.attendance_percent(),
+            tally.authorised,
+            tally.unauthorised
+        ));
+        sentences.push(format!(
+            "Stage {} is attendance {}.",
+            self.band.stage,
+            band_in_words(&self.band)
+        ));
+        if stage.judgement.too_little_data {
+            sentences.push(format!(
+                "The policy does not judge below {} possible sessions, so the pupil is at stage U.",
+                self.minimum_possible
+            ));
+        }
+        if let Some(nearest) = self.improves.first() {
+            sentences.push(format!(
+                "{} sessions attended in a row would reach stage {}.",
+                nearest.sessions, nearest.stage
+            ));
+        }
+        if let Some(nearest) = self.worsens.first() {
+            sentences.push(format!(
+                "{} sessions missed in a row would reach stage {}.",
+                nearest.sessions, nearest.stage
+            ));
+        }
+        if tally.severely_absent() {
+            sentences.push("Half or more of the possible sessions were missed: severe absence.".to_owned());
+        } else if tally.persistently_absent() {
+            sentences.push("A tenth or more of the possible sessions were missed: persistent absence.".to_owned());
+        }
+        let outside: usize = self.codes.iter().map(|count| count.outside_validity).sum();
+        if outside > 0 {
+            sentences.push(format!(
+                "{outside} sessions have a code outside the dates of its validity: counted by its category."
+            ));
+        }
+        sentences
+    }
+}
+
+/// A band in words: `above 90% and below 93%`.
+fn band_in_words(band: &Band) -> String {
+    let percent = |tenths: u16| {
+        if tenths.is_multiple_of(10) {
+            format!("{}%", tenths / 10)
+        } else {
+            format!("{}.{}%", tenths / 10, tenths % 10)
+        }
+    };
+    let lower = match (band.lower.tenths, band.lower.inclusive) {
+        (0, true) => None,
+        (tenths, true) => Some(format!("of {} or more", percent(tenths))),
+        (tenths, false) => Some(format!("above {}", percent(tenths))),
+    };
+    let upper = match (band.upper.tenths, band.upper.inclusive) {
+        (1000, true) => None,
+        (tenths, true) => Some(format!("up to and including {}", percent(tenths))),
+        (tenths, false) => Some(format!("below {}", percent(tenths))),
+    };
+    match (lower, upper) {
+        (Some(lower), Some(upper)) => format!("{lower} and {upper}"),
+        (Some(one), None) | (None, Some(one)) => one,
+        (None, None) => "of any value".to_owned(),
+    }
+}
+
+fn pupil_stage(found: StageWithTally, policy: &Policy, moment: Moment) -> Result<PupilStage, StoreError> {
+    let computed = policy.judge(found.tally);
+    Ok(PupilStage {
+        pupil_id: found.row.pupil_id,
+        judgement: Judgement {
+            stage: found.row.stage()?,
+            ..computed
+        },
+        tally: found.tally,
+        since: found.row.since,
+        as_of: moment.today,
+        year: moment.year,
+        policy_version: found.row.policy_version,
+        episode: if found.row.episode_open { found.row.episode } else { 0 },
+        changed_at: found.row.changed_at,
+    })
+}
+
+impl Service {
+    async fn pupil_stages_of(
+        &self,
+        trust: TrustId,
+        found: Vec<StageWithTally>,
+        moment: Moment,
+    ) -> Result<Vec<PupilStage>, ServiceError> {
+        let mut stages = Vec::with_capacity(found.len());
+        for found in found {
+            let policy = self.policy(trust, found.row.policy_version).await?;
+            stages.push(pupil_stage(found, &policy, moment)?);
+        }
+        Ok(stages)
+    }
+
+    /// The stage of one pupil today.
+    pub async fn pupil_stage(&self, trust: TrustId, key: &PupilKey) -> Result<PupilStage, ServiceError> {
+        self.roll_over(trust).await?;
+        let moment = self.moment();
+        let pupil = match key {
+            PupilKey::Id(id) => *id,
+            key => {
+                let mut transaction = self.store.begin(trust).await?;
+                let pupil = self.existing_pupil(&mut transaction, trust, key).await?;
+                transaction.commit().await?;
+                pupil
+            }
+        };
+        let found = self.reader.read(trust, moment.year, pupil.0).await?;
+        let found = found.ok_or(ServiceError::NotFound(Resource::Pupil))?;
+        let policy = self.policy(trust, found.row.policy_version).await?;
+        Ok(pupil_stage(found, &policy, moment)?)
+    }
+
+    /// The stages of many pupils today, in the order asked: nothing for a pupil that the trust does not have.
+    pub async fn pupil_stages(
+        &self,
+        trust: TrustId,
+        keys: &[PupilKey],
+    ) -> Result<Vec<Option<PupilStage>>, ServiceError> {
+        self.roll_over(trust).await?;
+        let moment = self.moment();
+        let mut transaction = self.store.begin(trust).await?;
+        let pupils = resolve_pupils(&mut transaction, trust, keys).await?;
+        let ids: Vec<Uuid> = pupils.iter().flatten().map(|pupil| pupil.0).collect();
+        let found = stages_of(&mut transaction, trust, moment.year, &ids).await?;
+        transaction.commit().await?;
+        let stages = self.pupil_stages_of(trust, found, moment).await?;
+        // They are in the order of the identifiers.
+        let stage = |id: Uuid| stages.binary_search_by_key(&id, |stage| stage.pupil_id).ok();
+        let answers = pupils.into_iter().map(|pupil| {
+            let place = pupil.and_then(|pupil| stage(pupil.0));
+            place.map(|place| stages[place].clone())
+        });
+        Ok(answers.collect())
+    }
+
+    /// Stages by school, stage and time of change, in the order of the pupils.
+    pub async fn list_pupil_stages(
+        &self,
+        trust: TrustId,
+        query: &StageQuery,
+        page: Page<Uuid>,
+    ) -> Result<PageOf<PupilStage, Uuid>, ServiceError> {
+        self.roll_over(trust).await?;
+        let moment = self.moment();
+        let mut transaction = self.store.begin(trust).await?;
+        let school = match &query.school {
+            None => None,
+            Some(key) => {
+                let school = resolve_school(&mut transaction, trust, key).await?;
+                Some(school.ok_or(ServiceError::NotFound(Resource::School))?.0)
+            }
+        };
+        let filter = StageFilter {
+            school,
+            today: moment.today,
+            stages: query.stages.clone(),
+            changed_since: query.changed_since,
+            after: page.after,
+        };
+        let ids = list_pupils(&mut transaction, trust, &filter, page.size as i64 + 1).await?;
+        let found = stages_of(&mut transaction, trust, moment.year, &ids).await?;
+        transaction.commit().await?;
+        let rows = self.pupil_stages_of(trust, found, moment).await?;
+        Ok(PageOf::from_rows(rows, page.size, |row| row.pupil_id))
+    }
+
+    /// Why a pupil is at a stage.
+    pub async fn explain_pupil_stage(&self, trust: TrustId, key: &PupilKey) -> Result<Explanation, ServiceError> {
+        self.roll_over(trust).await?;
+        let moment = self.moment();
+        let mut transaction = self.store.begin(trust).await?;
+        let pupil = self.existing_pupil(&mut transaction, trust, key).await?;
+        let found = stages_of(&mut transaction, trust, moment.year, &[pupil.0]).await?;
+        let marks = registers::whole(&mut transaction, trust, &[pupil.0], moment.year).await?;
+        let minutes = session_minutes(&mut transaction, trust).await?;
+        transaction.commit().await?;
+
+        let found = found
+            .into_iter()
+            .next()
+            .ok_or(ServiceError::NotFound(Resource::Pupil))?;
+        let policy = self.policy(trust, found.row.policy_version).await?;
+        let stage = pupil_stage(found, &policy, moment)?;
+        let mut counts = [(0usize, 0usize); 256];
+        let mut enrolments = Vec::with_capacity(marks.len());
+        let mut lost_learning_minutes = 0;
+        for register in &marks {
+            let counted = moment.year.sessions_to(moment.today).min(register.marks.len());
+            for (place, &mark) in register.marks[..counted].iter().enumerate() {
+                let Some(code) = AttendanceCode::from_byte(mark) else {
+                    continue;
+                };
+                let (sessions, outside) = &mut counts[usize::from(mark)];
+                *sessions += 1;
+                *outside += usize::from(!code.valid_on(moment.year.session_at(place).date));
+            }
+            let tally = tally_to(&register.marks, moment.year, moment.today);
+            lost_learning_minutes += tally.missed() * minutes.get(&register.school_id).copied().unwrap_or_default();
+            enrolments.push(EnrolmentTally {
+                enrolment_id: register.enrolment_id,
+                school_id: register.school_id,
+                tally,
+            });
+        }
+        let codes = AttendanceCode::ALL.iter().map(|code| {
+            let (sessions, outside_validity) = counts[usize::from(code.byte())];
+            CodeCount {
+                code: *code,
+                sessions,
+                outside_validity,
+            }
+        });
+        Ok(Explanation {
+            codes: codes.filter(|count| count.sessions > 0).collect(),
+            band: policy.band(stage.judgement.computed_stage),
+            minimum_possible: policy.minimum_possible,
+            improves: policy.improvements(stage.tally),
+            worsens: policy.deteriorations(stage.tally),
+            enrolments,
+            lost_learning_minutes,
+            stage,
+        })
+    }
+}

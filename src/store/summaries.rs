@@ -1,0 +1,177 @@
+//! Counts of pupils by stage and of sessions, by school and for the whole trust.
+
+use chrono::NaiveDate;
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Date, Integer, Nullable, SmallInt, Uuid as SqlUuid};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use uuid::Uuid;
+
+use super::StoreError;
+use crate::domain::identifiers::TrustId;
+use crate::domain::session::AcademicYear;
+
+/// Pupils on roll at one stage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, QueryableByName)]
+pub struct PupilCounts {
+    /// The school; nothing for the whole trust.
+    #[diesel(sql_type = Nullable<SqlUuid>)]
+    pub school_id: Option<Uuid>,
+    /// The number of the stage.
+    #[diesel(sql_type = SmallInt)]
+    pub stage: i16,
+    /// Pupils.
+    #[diesel(sql_type = BigInt)]
+    pub pupils: i64,
+    /// Of them, those with fewer possible sessions than the policy's minimum.
+    #[diesel(sql_type = BigInt)]
+    pub too_little_data: i64,
+    /// Of them, those with at least one possible session.
+    #[diesel(sql_type = BigInt)]
+    pub with_sessions: i64,
+    /// Of those, the persistently absent.
+    #[diesel(sql_type = BigInt)]
+    pub persistently_absent: i64,
+    /// Of those, the severely absent.
+    #[diesel(sql_type = BigInt)]
+    pub severely_absent: i64,
+}
+
+/// Sessions of one school's enrolments in a year.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, QueryableByName)]
+pub struct SessionCounts {
+    /// The school.
+    #[diesel(sql_type = SqlUuid)]
+    pub school_id: Uuid,
+    /// Sessions attended.
+    #[diesel(sql_type = BigInt)]
+    pub attended: i64,
+    /// Sessions possible.
+    #[diesel(sql_type = BigInt)]
+    pub possible: i64,
+    /// Sessions of unauthorised absence.
+    #[diesel(sql_type = BigInt)]
+    pub unauthorised: i64,
+    /// Enrolments with at least one possible session.
+    #[diesel(sql_type = BigInt)]
+    pub with_sessions: i64,
+    /// Of those, the persistently absent.
+    #[diesel(sql_type = BigInt)]
+    pub persistently_absent: i64,
+    /// Of those, the severely absent.
+    #[diesel(sql_type = BigInt)]
+    pub severely_absent: i64,
+}
+
+/// The day, the year and the policy's minimum by which pupils are counted.
+#[derive(Clone, Copy, Debug)]
+pub struct CountingRule {
+    /// The day of the roll.
+    pub today: NaiveDate,
+    /// The academic year.
+    pub year: AcademicYear,
+    /// The fewest possible sessions below which there is too little data.
+    pub minimum_possible: u32,
+}
+
+/// Pupils on roll by school and stage, and by stage for the whole trust (where a pupil at two schools counts once); or
+/// those of one school alone.
+pub async fn pupils_by_stage(
+    conn: &mut AsyncPgConnection,
+    trust: TrustId,
+    school: Option<Uuid>,
+    rule: CountingRule,
+) -> Result<Vec<PupilCounts>, StoreError> {
+    let rows = diesel::sql_query(
+        "WITH roll AS MATERIALIZED (
+             SELECT DISTINCT e.school_id, e.pupil_id
+             FROM enrolments e
+             WHERE e.trust_id = $1 AND e.start_date <= $2 AND (e.end_date IS NULL OR e.end_date >= $2)
+                 AND ($5::uuid IS NULL OR e.school_id = $5)
+         ), counts AS MATERIALIZED (
+             SELECT r.pupil_id, sum(r.attended)::bigint AS attended, sum(r.possible)::bigint AS possible
+             FROM registers r
+             WHERE r.trust_id = $1 AND r.academic_year = $3
+                 AND ($5::uuid IS NULL OR r.pupil_id IN (SELECT roll.pupil_id FROM roll))
+             GROUP BY r.pupil_id
+         ), pupil AS MATERIALIZED (
+             SELECT s.pupil_id, s.stage, coalesce(c.attended, 0) AS attended, coalesce(c.possible, 0) AS possible
+             FROM pupil_stages s
+             LEFT JOIN counts c ON c.pupil_id = s.pupil_id
+             WHERE s.trust_id = $1 AND s.pupil_id IN (SELECT roll.pupil_id FROM roll)
+         ), counted AS (
+             SELECT roll.school_id, pupil.* FROM roll JOIN pupil ON pupil.pupil_id = roll.pupil_id
+             UNION ALL
+             SELECT NULL::uuid, pupil.* FROM pupil WHERE $5::uuid IS NULL
+         )
+         SELECT school_id, stage, count(*) AS pupils,
+             count(*) FILTER (WHERE possible = 0 OR possible < $4) AS too_little_data,
+             count(*) FILTER (WHERE possible > 0) AS with_sessions,
+             count(*) FILTER (WHERE possible > 0 AND (possible - attended) * 10 >= possible) AS persistently_absent,
+             count(*) FILTER (WHERE possible > 0 AND (possible - attended) * 2 >= possible) AS severely_absent
+         FROM counted
+         GROUP BY school_id, stage",
+    )
+    .bind::<SqlUuid, _>(trust.0)
+    .bind::<Date, _>(rule.today)
+    .bind::<SmallInt, _>(rule.year.start_year())
+    .bind::<Integer, _>(i32::try_from(rule.minimum_possible).unwrap_or(i32::MAX))
+    .bind::<Nullable<SqlUuid>, _>(school)
+    .load(conn)
+    .await?;
+    Ok(rows)
+}
+
+/// Sessions by school, of every enrolment of the year, leavers to their last day.
+pub async fn sessions_by_school(
+    conn: &mut AsyncPgConnection,
+    trust: TrustId,
+    school: Option<Uuid>,
+    year: AcademicYear,
+) -> Result<Vec<SessionCounts>, StoreError> {
+    let rows = diesel::sql_query(
+        "SELECT r.school_id, sum(r.attended)::bigint AS attended, sum(r.possible)::bigint AS possible,
+             sum(r.unauthorised)::bigint AS unauthorised,
+             count(*) FILTER (WHERE r.possible > 0) AS with_sessions,
+             count(*) FILTER (WHERE r.possible > 0 AND (r.possible - r.attended) * 10 >= r.possible)
+                 AS persistently_absent,
+             count(*) FILTER (WHERE r.possible > 0 AND (r.possible - r.attended) * 2 >= r.possible) AS severely_absent
+         FROM registers r
+         WHERE r.trust_id = $1 AND r.academic_year = $2 AND ($3::uuid IS NULL OR r.school_id = $3)
+         GROUP BY r.school_id",
+    )
+    .bind::<SqlUuid, _>(trust.0)
+    .bind::<SmallInt, _>(year.start_year())
+    .bind::<Nullable<SqlUuid>, _>(school)
+    .load(conn)
+    .await?;
+    Ok(rows)
+}
+
+/// A school, as a summary names it.
+#[derive(Clone, Debug, PartialEq, Eq, Queryable)]
+pub struct SchoolName {
+    /// The school.
+    pub school_id: Uuid,
+    /// Its unique reference number.
+    pub urn: String,
+    /// Its name.
+    pub name: String,
+}
+
+/// The trust's schools by name, or one of them.
+pub async fn school_names(
+    conn: &mut AsyncPgConnection,
+    trust: TrustId,
+    school: Option<Uuid>,
+) -> Result<Vec<SchoolName>, StoreError> {
+    use super::schema::schools;
+    let mut query = schools::table.filter(schools::trust_id.eq(trust.0)).into_boxed();
+    if let Some(school) = school {
+        query = query.filter(schools::school_id.eq(school));
+    }
+    Ok(query
+        .order((schools::name, schools::urn))
+        .select((schools::school_id, schools::urn, schools::name))
+        .load(conn)
+        .await?)
+}
