@@ -1,4 +1,6 @@
 //! The black-box suite: drives the service from outside, through its gRPC port, against a real Postgres.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+mod admin;
 mod common;
+mod pupils;
