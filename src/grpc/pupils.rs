@@ -10,7 +10,7 @@ use crate::domain::pupil::EnrolmentKind;
 use crate::proto as pb;
 use crate::proto::pupil_service_server::PupilService;
 use crate::service::error::FieldViolation;
-use crate::service::pupils::{Enrolment, EnrolmentInput, Pupil, PupilChanges, PupilInput, Receipt, UpsertRequest};
+use crate::service::pupils::{Enrolment, EnrolmentInput, Pupil, PupilChanges, PupilInput, UpsertRequest};
 use crate::service::{Service, ServiceError};
 
 const PUPIL_PATHS: [&str; 5] = ["given_name", "family_name", "date_of_birth", "year_group", "upn"];
@@ -110,12 +110,17 @@ impl PupilService for PupilHandler {
             items: request.pupils.iter().map(pupil_input).collect(),
             all_or_nothing: request.all_or_nothing,
         };
-        let (receipt, outcome) = self.service.upsert_pupils(trust, &batch).await?;
+        let recorded = self.service.upsert_pupils(trust, &batch).await?;
+        let outcome = recorded.outcome;
         // No batch has more items than an i32 counts.
         let count = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
         let id = |id: Option<uuid::Uuid>| id.map(|id| id.to_string()).unwrap_or_default();
         Ok(Response::new(pb::BatchUpsertPupilsResponse {
-            receipt: Some(to_receipt(receipt)),
+            receipt: Some(pb::Receipt {
+                request_id: recorded.request_id.to_string(),
+                recorded_at: Some(to_timestamp(recorded.recorded_at)),
+                replayed: recorded.replayed,
+            }),
             created: count(outcome.created),
             updated: count(outcome.updated),
             unchanged: count(outcome.unchanged),
@@ -238,14 +243,6 @@ fn to_enrolment(enrolment: Enrolment) -> pb::Enrolment {
         kind: i32::from(enrolment.span.kind.number()),
         start_date: Some(to_date(enrolment.span.start)),
         end_date: enrolment.span.end.map(to_date),
-    }
-}
-
-fn to_receipt(receipt: Receipt) -> pb::Receipt {
-    pb::Receipt {
-        request_id: receipt.request_id.to_string(),
-        recorded_at: Some(to_timestamp(receipt.recorded_at)),
-        replayed: receipt.replayed,
     }
 }
 

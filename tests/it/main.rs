@@ -1,8 +1,10 @@
 //! The black-box suite: drives the service from outside, through its gRPC port, against a real Postgres.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+mod admin;
 mod common;
 mod properties;
 mod published;
 mod sessions;
 mod stages;
+mod pupils;

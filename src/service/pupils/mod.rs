@@ -21,7 +21,7 @@ use crate::store::StoreError;
 use crate::store::pupils::{self, EnrolmentRow, IdentifierRow, KIND_MIS, KIND_UPN, PupilRow};
 
 pub use update::PupilChanges;
-pub use upsert::{Receipt, UpsertOutcome, UpsertRequest};
+pub use upsert::{UpsertOutcome, UpsertRequest};
 
 /// An enrolment of a pupil.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,6 @@
 
 use std::collections::{HashMap, HashSet};
 
-use chrono::{DateTime, Utc};
 use diesel_async::AsyncPgConnection;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -11,6 +10,7 @@ use super::plan::{self, Effect, Planner, Stored, StoredPupil};
 use super::{Pupil, PupilInput, load_one, parts_of};
 use crate::domain::identifiers::{PupilKey, SchoolKey, TrustId};
 use crate::service::error::{FieldViolation, Rejection, Resource, Warning};
+use crate::service::sessions::Recorded;
 use crate::service::transaction::finish;
 use crate::service::{Service, ServiceError};
 use crate::store::batches::{self, RecordedBatch};
@@ -28,17 +28,6 @@ pub struct UpsertRequest {
     pub items: Vec<Result<PupilInput, FieldViolation>>,
     /// Whether any rejection refuses the whole batch.
     pub all_or_nothing: bool,
-}
-
-/// How a batch was recorded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Receipt {
-    /// The request under which it is kept.
-    pub request_id: Uuid,
-    /// When.
-    pub recorded_at: DateTime<Utc>,
-    /// Whether this is the answer of an earlier request.
-    pub replayed: bool,
 }
 
 /// What became of a batch of pupils. It is kept as the answer of the request.
@@ -71,7 +60,7 @@ impl Service {
         &self,
         trust: TrustId,
         request: &UpsertRequest,
-    ) -> Result<(Receipt, UpsertOutcome), ServiceError> {
+    ) -> Result<Recorded<UpsertOutcome>, ServiceError> {
         if request.items.is_empty() {
             return Err(ServiceError::invalid(
                 "pupils",
@@ -94,7 +83,7 @@ impl Service {
         &self,
         trust: TrustId,
         request: &UpsertRequest,
-    ) -> Result<(Receipt, UpsertOutcome), ServiceError> {
+    ) -> Result<Recorded<UpsertOutcome>, ServiceError> {
         let mut transaction = self.store.begin(trust).await?;
         let answer = self.upsert(&mut transaction, trust, request).await;
         finish(transaction, answer).await
@@ -105,7 +94,7 @@ impl Service {
         conn: &mut AsyncPgConnection,
         trust: TrustId,
         request: &UpsertRequest,
-    ) -> Result<(Receipt, UpsertOutcome), ServiceError> {
+    ) -> Result<Recorded<UpsertOutcome>, ServiceError> {
         let request_id = request.request_id;
         if let Some(recorded) = batches::find(conn, trust, request_id).await? {
             return replay(request, recorded);
@@ -142,12 +131,12 @@ impl Service {
             // The same request was under way twice, and the other one was first: its answer is found when this begins anew.
             return Err(writes::conflict().into());
         }
-        let receipt = Receipt {
+        Ok(Recorded {
             request_id,
             recorded_at: recorded.recorded_at,
             replayed: false,
-        };
-        Ok((receipt, outcome))
+            outcome,
+        })
     }
 
     /// Creates one pupil, none of whose identifiers may be there yet.
@@ -227,7 +216,7 @@ impl UpsertOutcome {
 }
 
 /// The first answer, where the same was asked for.
-fn replay(request: &UpsertRequest, recorded: RecordedBatch) -> Result<(Receipt, UpsertOutcome), ServiceError> {
+fn replay(request: &UpsertRequest, recorded: RecordedBatch) -> Result<Recorded<UpsertOutcome>, ServiceError> {
     if recorded.fingerprint != request.fingerprint {
         return Err(ServiceError::invalid(
             "request_id",
@@ -236,12 +225,12 @@ fn replay(request: &UpsertRequest, recorded: RecordedBatch) -> Result<(Receipt, 
         ));
     }
     let outcome = serde_json::from_value(recorded.answer).map_err(|_| StoreError::Corrupt("batches.answer"))?;
-    let receipt = Receipt {
+    Ok(Recorded {
         request_id: request.request_id,
         recorded_at: recorded.recorded_at,
         replayed: true,
-    };
-    Ok((receipt, outcome))
+        outcome,
+    })
 }
 
 /// What is stored about whatever the items name, with the pupils locked.
