@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::catalogue::{Condition, Kind, Role};
 use super::identifiers::PupilId;
+use super::person::Person;
 use super::stage::Stage;
 
 /// Where an action is in its life.
@@ -219,15 +220,6 @@ impl Action {
     pub const fn no_longer_required(&self) -> bool {
         self.beyond_stage && !self.state.ended()
     }
-}
-
-/// A member of staff, by name and position, as a record names them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Person {
-    /// The person's name.
-    pub name: String,
-    /// The person's position, for example `attendance officer`.
-    pub position: String,
 }
 
 /// What an entry of an action's log records.

@@ -6,6 +6,7 @@ pub mod action;
 pub mod catalogue;
 pub mod code;
 pub mod identifiers;
+pub mod person;
 pub mod pupil;
 pub mod register;
 pub mod session;

@@ -5,7 +5,7 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use super::{convert, page_token};
-use crate::domain::action::{Action, ActionEntry, ActionName, ActionState, Entry, Person};
+use crate::domain::action::{Action, ActionEntry, ActionName, ActionState, Entry};
 use crate::domain::catalogue::{Condition, Kind, Role};
 use crate::proto as pb;
 use crate::proto::action_service_server::ActionService;
@@ -165,26 +165,6 @@ fn states(numbers: &[i32]) -> Result<Vec<ActionState>, FieldViolation> {
     numbers.iter().enumerate().map(state).collect()
 }
 
-/// Words that a person wrote. The database keeps no text with a NUL in it.
-fn words(field: &str, text: &str, length: std::ops::RangeInclusive<usize>) -> Result<String, FieldViolation> {
-    if text.contains('\0') {
-        let message = "give a text without the character U+0000";
-        return Err(FieldViolation::new(field, "INVALID_TEXT", message));
-    }
-    convert::text(field, text, length)
-}
-
-fn person(field: &str, message: Option<&pb::Person>) -> Result<Person, FieldViolation> {
-    let Some(message) = message else {
-        let message = "say who by name and position";
-        return Err(FieldViolation::new(field, "MISSING_PERSON", message));
-    };
-    Ok(Person {
-        name: words(&format!("{field}.name"), &message.name, 1..=200)?,
-        position: words(&format!("{field}.position"), &message.position, 1..=200)?,
-    })
-}
-
 /// A request's own identifier; nothing where the caller gives none.
 fn request_id(text: &str) -> Result<Option<Uuid>, FieldViolation> {
     if text.is_empty() {
@@ -203,8 +183,8 @@ fn action_move(request: &pb::ProgressActionRequest) -> Result<ActionMove, FieldV
         name,
         version: convert::etag(&request.etag),
         to: action_state("to_state", request.to_state)?,
-        reason: words("reason", &request.reason, 0..=500)?,
-        recorded_by: person("recorded_by", request.recorded_by.as_ref())?,
+        reason: convert::text("reason", &request.reason, 0..=500)?,
+        recorded_by: convert::person("recorded_by", request.recorded_by.as_ref())?,
         request: request_id(&request.request_id)?,
     })
 }
@@ -216,8 +196,8 @@ fn action_note(request: &pb::AddActionEntryRequest) -> Result<ActionNote, FieldV
     };
     Ok(ActionNote {
         name,
-        text: words("note.text", &note.text, 1..=4000)?,
-        recorded_by: person("recorded_by", request.recorded_by.as_ref())?,
+        text: convert::text("note.text", &note.text, 1..=4000)?,
+        recorded_by: convert::person("recorded_by", request.recorded_by.as_ref())?,
         request: request_id(&request.request_id)?,
     })
 }

@@ -7,6 +7,7 @@ use crate::domain::code::{AttendanceCode, Category};
 use crate::domain::identifiers::{
     IdentifierError, MisIdentifier, PupilId, PupilKey, SchoolId, SchoolKey, TrustId, Upn, Urn,
 };
+use crate::domain::person::Person;
 use crate::domain::session::{Session, SessionHalf};
 use crate::domain::stage::Stage;
 use crate::domain::tally::Tally;
@@ -164,6 +165,11 @@ pub fn session(field: &str, message: Option<&pb::Session>) -> Result<Session, Fi
 /// A text of a length within bounds, trimmed.
 pub fn text(field: &str, text: &str, length: std::ops::RangeInclusive<usize>) -> Result<String, FieldViolation> {
     let text = text.trim();
+    if text.contains('\0') {
+        // The database keeps no such text.
+        let message = "give a text without the character U+0000";
+        return Err(FieldViolation::new(field, "INVALID_TEXT", message));
+    }
     if length.contains(&text.chars().count()) {
         return Ok(text.to_owned());
     }
@@ -173,6 +179,21 @@ pub fn text(field: &str, text: &str, length: std::ops::RangeInclusive<usize>) ->
         ("TEXT_TOO_LONG", format!("give at most {} characters", length.end()))
     };
     Err(FieldViolation::new(field, reason, message))
+}
+
+/// A person, by name and position.
+pub fn person(field: &str, person: Option<&pb::Person>) -> Result<Person, FieldViolation> {
+    let Some(person) = person else {
+        return Err(FieldViolation::new(
+            field,
+            "MISSING_PERSON",
+            "say who, by name and position",
+        ));
+    };
+    Ok(Person {
+        name: text(&format!("{field}.name"), &person.name, 1..=200)?,
+        position: text(&format!("{field}.position"), &person.position, 1..=200)?,
+    })
 }
 
 /// A date as the contract gives it.

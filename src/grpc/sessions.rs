@@ -8,8 +8,8 @@ use sha2::{Digest, Sha256};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::convert::{
-    optional_date, optional_school_key, pupil_key, request_id, session, text, to_rejection, to_session, to_tally,
-    to_timestamp, to_warning, trust_id,
+    optional_date, optional_school_key, person, pupil_key, request_id, session, text, to_rejection, to_session,
+    to_tally, to_timestamp, to_warning, trust_id,
 };
 use super::{page_token, status};
 use crate::domain::identifiers::{PupilKey, TrustId};
@@ -18,9 +18,8 @@ use crate::domain::session::AcademicYear;
 use crate::proto as pb;
 use crate::proto::session_service_server::SessionService;
 use crate::service::error::{FieldViolation, Rejection};
-use crate::service::sessions::{
-    Correction, Person, Recorded, RevisionQuery, SessionBatch, SessionBatchOutcome, SessionItem, check_run,
-};
+use crate::service::recorded::Recorded;
+use crate::service::sessions::{Correction, RevisionQuery, SessionBatch, SessionBatchOutcome, SessionItem, check_run};
 use crate::service::{Limits, Service, ServiceError};
 use crate::store::registers::Revision;
 
@@ -204,21 +203,6 @@ fn academic_year(year: i32) -> Result<AcademicYear, FieldViolation> {
                 AcademicYear::RANGE.end()
             ),
         )
-    })
-}
-
-/// Reads a person.
-pub(super) fn person(field: &str, person: Option<&pb::Person>) -> Result<Person, FieldViolation> {
-    let Some(person) = person else {
-        return Err(FieldViolation::new(
-            field,
-            "MISSING_PERSON",
-            "say who, by name and position",
-        ));
-    };
-    Ok(Person {
-        name: text(&format!("{field}.name"), &person.name, 1..=200)?,
-        position: text(&format!("{field}.position"), &person.position, 1..=200)?,
     })
 }
 

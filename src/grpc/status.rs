@@ -44,10 +44,10 @@ impl From<ServiceError> for Status {
                 details.add_precondition_failure_violation(reason, "", message.clone());
                 Status::with_error_details(Code::FailedPrecondition, message, details)
             }
-            ServiceError::BatchRejected(rejections) => {
+            ServiceError::BatchRejected { items, rejections } => {
                 let violations = rejections.into_iter().map(|rejection| {
                     violation(
-                        format!("items[{}].{}", rejection.item_index, rejection.field),
+                        format!("{items}[{}].{}", rejection.item_index, rejection.field),
                         &rejection.reason,
                         rejection.message,
                     )
@@ -119,10 +119,10 @@ pub fn batch_refusal(error: ServiceError) -> Result<pb::SessionBatchRefusal, Ser
                 rejections: Vec::new(),
             })
         }
-        ServiceError::BatchRejected(rejections) => Ok(pb::SessionBatchRefusal {
+        ServiceError::BatchRejected { items, rejections } => Ok(pb::SessionBatchRefusal {
             code: Code::InvalidArgument as i32,
             reason: "BATCH_REJECTED".to_owned(),
-            field: "batch.items".to_owned(),
+            field: items.to_owned(),
             message,
             rejections: rejections.into_iter().map(to_rejection).collect(),
         }),

@@ -5,11 +5,13 @@ use diesel_async::AsyncPgConnection;
 use uuid::Uuid;
 
 use super::error::Resource;
-use super::{Page, PageOf, Service, ServiceError};
-use crate::domain::action::{Action, ActionEntry, ActionName, ActionState, Entry, IllegalMove, Person};
-use crate::domain::identifiers::{PupilId, PupilKey, TrustId};
+use super::transaction::{existing_pupil, finish};
+use super::{Page, PageOf, Service, ServiceError, one_more};
+use crate::domain::action::{Action, ActionEntry, ActionName, ActionState, Entry, IllegalMove};
+use crate::domain::identifiers::{PupilKey, TrustId};
+use crate::domain::person::Person;
 use crate::store::actions::{ActionFilter, ActionKey, NewEntry};
-use crate::store::{TrustTransaction, actions, pupils, stages};
+use crate::store::{actions, stages};
 
 /// A move of an action to another state.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +57,7 @@ impl Service {
     ) -> Result<PageOf<Action, ActionKey>, ServiceError> {
         let mut transaction = self.store.begin(trust).await?;
         let outcome = list_pupil_actions(&mut transaction, trust, pupil, filter, page).await;
-        settle(transaction, outcome).await
+        finish(transaction, outcome).await
     }
 
     /// One action.
@@ -65,7 +67,7 @@ impl Service {
     pub async fn get_action(&self, trust: TrustId, name: &ActionName) -> Result<Action, ServiceError> {
         let mut transaction = self.store.begin(trust).await?;
         let outcome = existing(&mut transaction, trust, name).await;
-        settle(transaction, outcome).await
+        finish(transaction, outcome).await
     }
 
     /// Moves an action to another state, and returns it as it is then. A retry of a request returns the action as it is
@@ -78,7 +80,7 @@ impl Service {
     pub async fn progress_action(&self, trust: TrustId, asked: &ActionMove) -> Result<Action, ServiceError> {
         let mut transaction = self.store.begin(trust).await?;
         let outcome = self.move_action(&mut transaction, trust, asked).await;
-        settle(transaction, outcome).await
+        finish(transaction, outcome).await
     }
 
     /// Adds a note to an action's log, and returns the entry and the action as it is then. Recorded work begins an
@@ -94,7 +96,7 @@ impl Service {
     ) -> Result<(ActionEntry, Action), ServiceError> {
         let mut transaction = self.store.begin(trust).await?;
         let outcome = self.note_action(&mut transaction, trust, asked).await;
-        settle(transaction, outcome).await
+        finish(transaction, outcome).await
     }
 
     /// Lists an action's log in the order of its entries. The key of a page is an entry's ordinal.
@@ -109,7 +111,7 @@ impl Service {
     ) -> Result<PageOf<ActionEntry, i32>, ServiceError> {
         let mut transaction = self.store.begin(trust).await?;
         let outcome = list_action_entries(&mut transaction, trust, name, page).await;
-        settle(transaction, outcome).await
+        finish(transaction, outcome).await
     }
 
     async fn move_action(
@@ -188,22 +190,6 @@ impl Service {
     }
 }
 
-/// Commits what succeeded and takes back what did not.
-async fn settle<T>(transaction: TrustTransaction, outcome: Result<T, ServiceError>) -> Result<T, ServiceError> {
-    match outcome {
-        Ok(answer) => {
-            transaction.commit().await?;
-            Ok(answer)
-        }
-        // The connection may be of no use any more: dropped, the pool closes it.
-        Err(ServiceError::Store(error)) => Err(ServiceError::Store(error)),
-        Err(refusal) => {
-            transaction.rollback().await?;
-            Err(refusal)
-        }
-    }
-}
-
 async fn list_pupil_actions(
     conn: &mut AsyncPgConnection,
     trust: TrustId,
@@ -211,7 +197,7 @@ async fn list_pupil_actions(
     filter: &ActionFilter,
     page: Page<ActionKey>,
 ) -> Result<PageOf<Action, ActionKey>, ServiceError> {
-    let pupil = existing_pupil(conn, trust, pupil).await?;
+    let pupil = existing_pupil(conn, trust, &pupil).await?;
     let rows = actions::list_actions(conn, trust, pupil, filter, page.after, one_more(page.size)).await?;
     Ok(PageOf::from_rows(rows, page.size, |action| {
         (action.name.episode, action.ordinal)
@@ -228,23 +214,6 @@ async fn list_action_entries(
     let after = page.after.unwrap_or(0);
     let rows = actions::list_entries(conn, trust, name, after, one_more(page.size)).await?;
     Ok(PageOf::from_rows(rows, page.size, |entry| entry.ordinal))
-}
-
-/// One row more than a page holds: it tells that there is a next page.
-fn one_more(size: usize) -> i64 {
-    i64::try_from(size).unwrap_or(i64::MAX).saturating_add(1)
-}
-
-async fn existing_pupil(conn: &mut AsyncPgConnection, trust: TrustId, key: PupilKey) -> Result<PupilId, ServiceError> {
-    let not_found = ServiceError::NotFound(Resource::Pupil);
-    let [Some(pupil)] = pupils::resolve_pupils(conn, trust, &[key]).await?[..] else {
-        return Err(not_found);
-    };
-    if actions::pupil_exists(conn, trust, pupil).await? {
-        Ok(pupil)
-    } else {
-        Err(not_found)
-    }
 }
 
 async fn existing(conn: &mut AsyncPgConnection, trust: TrustId, name: &ActionName) -> Result<Action, ServiceError> {

@@ -80,8 +80,13 @@ pub enum ServiceError {
         message: String,
     },
     /// An all-or-nothing batch with items that were not taken.
-    #[error("{} of the items were not taken, so nothing of the batch was", .0.len())]
-    BatchRejected(Vec<Rejection>),
+    #[error("{} of the items were not taken, so nothing of the batch was", rejections.len())]
+    BatchRejected {
+        /// The field that holds the items.
+        items: &'static str,
+        /// Those that were not taken.
+        rejections: Vec<Rejection>,
+    },
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -5,6 +5,7 @@ pub mod error;
 mod judging;
 mod policies;
 pub mod pupils;
+pub mod recorded;
 pub mod schools;
 pub mod sessions;
 pub mod stages;
@@ -12,14 +13,11 @@ pub mod summaries;
 mod transaction;
 pub mod trusts;
 
-use self::error::Resource;
 use self::judging::RolledOver;
 use self::policies::PolicyCache;
 use crate::clock::Clock;
-use crate::domain::identifiers::{PupilId, PupilKey, TrustId};
-use crate::store::pupils::{pupil_exists, resolve_pupils};
+use crate::store::Store;
 use crate::store::stage_reader::StageReader;
-use crate::store::{Store, TrustTransaction};
 
 pub use error::ServiceError;
 
@@ -76,22 +74,6 @@ impl Service {
             policies: PolicyCache::default(),
         }
     }
-
-    /// The pupil that a key names, where the trust has it.
-    async fn existing_pupil(
-        &self,
-        transaction: &mut TrustTransaction,
-        trust: TrustId,
-        key: &PupilKey,
-    ) -> Result<PupilId, ServiceError> {
-        let resolved = resolve_pupils(transaction, trust, std::slice::from_ref(key)).await?;
-        let pupil = resolved.into_iter().next().flatten();
-        match (pupil, key) {
-            (Some(pupil), PupilKey::Id(_)) if !pupil_exists(transaction, trust, pupil).await? => None,
-            (pupil, _) => pupil,
-        }
-        .ok_or(ServiceError::NotFound(Resource::Pupil))
-    }
 }
 
 /// A page of a list: how many, and from where on.
@@ -120,4 +102,9 @@ impl<T, K> PageOf<T, K> {
         let next = if more { rows.last().map(key) } else { None };
         PageOf { rows, next }
     }
+}
+
+/// How many rows to read for a page: one more than it holds tells that there is a next one.
+fn one_more(size: usize) -> i64 {
+    i64::try_from(size).unwrap_or(i64::MAX).saturating_add(1)
 }

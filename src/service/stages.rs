@@ -5,7 +5,8 @@ use uuid::Uuid;
 
 use super::error::Resource;
 use super::judging::Moment;
-use super::{Page, PageOf, Service, ServiceError};
+use super::transaction::{existing_pupil, finish};
+use super::{Page, PageOf, Service, ServiceError, one_more};
 use crate::domain::code::{AttendanceCode, Category};
 use crate::domain::identifiers::{PupilKey, SchoolKey, TrustId};
 use crate::domain::register::tally_to;
@@ -224,9 +225,8 @@ impl Service {
             PupilKey::Id(id) => *id,
             key => {
                 let mut transaction = self.store.begin(trust).await?;
-                let pupil = self.existing_pupil(&mut transaction, trust, key).await?;
-                transaction.commit().await?;
-                pupil
+                let pupil = existing_pupil(&mut transaction, trust, key).await;
+                finish(transaction, pupil).await?
             }
         };
         let found = self.reader.read(trust, moment.year, pupil.0).await?;
@@ -268,23 +268,26 @@ impl Service {
         self.roll_over(trust).await?;
         let moment = self.moment();
         let mut transaction = self.store.begin(trust).await?;
-        let school = match &query.school {
-            None => None,
-            Some(key) => {
-                let school = resolve_school(&mut transaction, trust, key).await?;
-                Some(school.ok_or(ServiceError::NotFound(Resource::School))?.0)
-            }
-        };
-        let filter = StageFilter {
-            school,
-            today: moment.today,
-            stages: query.stages.clone(),
-            changed_since: query.changed_since,
-            after: page.after,
-        };
-        let ids = list_pupils(&mut transaction, trust, &filter, page.size as i64 + 1).await?;
-        let found = stages_of(&mut transaction, trust, moment.year, &ids).await?;
-        transaction.commit().await?;
+        let read = async {
+            let school = match &query.school {
+                None => None,
+                Some(key) => {
+                    let school = resolve_school(&mut transaction, trust, key).await?;
+                    Some(school.ok_or(ServiceError::NotFound(Resource::School))?.0)
+                }
+            };
+            let filter = StageFilter {
+                school,
+                today: moment.today,
+                stages: query.stages.clone(),
+                changed_since: query.changed_since,
+                after: page.after,
+            };
+            let ids = list_pupils(&mut transaction, trust, &filter, one_more(page.size)).await?;
+            Ok(stages_of(&mut transaction, trust, moment.year, &ids).await?)
+        }
+        .await;
+        let found = finish(transaction, read).await?;
         let rows = self.pupil_stages_of(trust, found, moment).await?;
         Ok(PageOf::from_rows(rows, page.size, |row| row.pupil_id))
     }
@@ -294,11 +297,15 @@ impl Service {
         self.roll_over(trust).await?;
         let moment = self.moment();
         let mut transaction = self.store.begin(trust).await?;
-        let pupil = self.existing_pupil(&mut transaction, trust, key).await?;
-        let found = stages_of(&mut transaction, trust, moment.year, &[pupil.0]).await?;
-        let marks = registers::whole(&mut transaction, trust, &[pupil.0], moment.year).await?;
-        let minutes = session_minutes(&mut transaction, trust).await?;
-        transaction.commit().await?;
+        let read = async {
+            let pupil = existing_pupil(&mut transaction, trust, key).await?;
+            let found = stages_of(&mut transaction, trust, moment.year, &[pupil.0]).await?;
+            let marks = registers::whole(&mut transaction, trust, &[pupil.0], moment.year).await?;
+            let minutes = session_minutes(&mut transaction, trust).await?;
+            Ok((found, marks, minutes))
+        }
+        .await;
+        let (found, marks, minutes) = finish(transaction, read).await?;
 
         let found = found
             .into_iter()

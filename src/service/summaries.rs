@@ -6,6 +6,7 @@ use chrono::NaiveDate;
 use uuid::Uuid;
 
 use super::error::Resource;
+use super::transaction::finish;
 use super::{Service, ServiceError};
 use crate::domain::identifiers::{SchoolKey, TrustId};
 use crate::domain::session::AcademicYear;
@@ -123,24 +124,28 @@ impl Service {
         self.roll_over(trust).await?;
         let moment = self.moment();
         let mut transaction = self.store.begin(trust).await?;
-        let policy = policies::active(&mut transaction, trust).await?;
-        let policy = policy.ok_or(ServiceError::NotFound(Resource::Trust))?;
-        let rule = CountingRule {
-            today: moment.today,
-            year: moment.year,
-            minimum_possible: policy.policy.minimum_possible,
-        };
-        let school = match school {
-            None => None,
-            Some(key) => {
-                let found = resolve_school(&mut transaction, trust, key).await?;
-                Some(found.ok_or(ServiceError::NotFound(Resource::School))?.0)
-            }
-        };
-        let names = school_names(&mut transaction, trust, school).await?;
-        let pupils = pupils_by_stage(&mut transaction, trust, school, rule).await?;
-        let sessions = sessions_by_school(&mut transaction, trust, school, rule.year).await?;
-        transaction.commit().await?;
+        let read = async {
+            let policy = policies::active(&mut transaction, trust).await?;
+            let policy = policy.ok_or(ServiceError::NotFound(Resource::Trust))?;
+            let rule = CountingRule {
+                today: moment.today,
+                year: moment.year,
+                minimum_possible: policy.policy.minimum_possible,
+            };
+            let school = match school {
+                None => None,
+                Some(key) => {
+                    let found = resolve_school(&mut transaction, trust, key).await?;
+                    Some(found.ok_or(ServiceError::NotFound(Resource::School))?.0)
+                }
+            };
+            let names = school_names(&mut transaction, trust, school).await?;
+            let pupils = pupils_by_stage(&mut transaction, trust, school, rule).await?;
+            let sessions = sessions_by_school(&mut transaction, trust, school, rule.year).await?;
+            Ok((rule, names, pupils, sessions))
+        }
+        .await;
+        let (rule, names, pupils, sessions) = finish(transaction, read).await?;
 
         let mut whole = StageSummary::empty(rule);
         let mut by_school: HashMap<Uuid, StageSummary> = names

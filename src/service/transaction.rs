@@ -1,10 +1,52 @@
 //! What the use cases share: the end of a transaction (what went well is committed, what did not is taken back), and the
 //! keys of a page.
 
+use std::future::Future;
+
+use diesel_async::AsyncPgConnection;
 use uuid::Uuid;
 
-use super::{Page, ServiceError};
+use super::error::Resource;
+use super::{Page, ServiceError, one_more};
+use crate::domain::identifiers::{PupilId, PupilKey, TrustId};
 use crate::store::TrustTransaction;
+use crate::store::pupils::{pupil_exists, resolve_pupils};
+
+/// How often a transaction that lost a race is tried.
+const ATTEMPTS_MAX: usize = 3;
+
+/// Tries a transaction again from its beginning where another one was in the way.
+pub async fn retry<T, F>(attempt: impl Fn() -> F) -> Result<T, ServiceError>
+where
+    F: Future<Output = Result<T, ServiceError>>,
+{
+    let mut attempts = 1;
+    loop {
+        match attempt().await {
+            Err(ServiceError::Store(error)) if error.is_transient() && attempts < ATTEMPTS_MAX => attempts += 1,
+            answer => return answer,
+        }
+    }
+}
+
+/// The pupil that a key names.
+///
+/// # Errors
+/// [`ServiceError::NotFound`] where the trust has no such pupil.
+pub async fn existing_pupil(
+    conn: &mut AsyncPgConnection,
+    trust: TrustId,
+    key: &PupilKey,
+) -> Result<PupilId, ServiceError> {
+    let resolved = resolve_pupils(conn, trust, std::slice::from_ref(key)).await?;
+    let pupil = resolved.into_iter().next().flatten();
+    match (pupil, key) {
+        // The service's own identifiers are not looked up by resolving them.
+        (Some(pupil), PupilKey::Id(_)) if !pupil_exists(conn, trust, pupil).await? => None,
+        (pupil, _) => pupil,
+    }
+    .ok_or(ServiceError::NotFound(Resource::Pupil))
+}
 
 /// Commits where the work went well. Where it did not, takes everything back and gives the connection back whole: one
 /// that is dropped within a transaction is closed, and a caller who asks for what is not there must not cost one.
@@ -27,7 +69,6 @@ impl Page<Uuid> {
     /// The key after which the page begins, and how many rows to read for [`super::PageOf::from_rows`]: one more than it
     /// holds. Before the first page is the nil UUID, which names nothing.
     pub fn keyset(&self) -> (Uuid, i64) {
-        let count = i64::try_from(self.size).unwrap_or(i64::MAX).saturating_add(1);
-        (self.after.unwrap_or(Uuid::nil()), count)
+        (self.after.unwrap_or(Uuid::nil()), one_more(self.size))
     }
 }

@@ -11,9 +11,10 @@ use serde::de::value::{BorrowedStrDeserializer, Error as ValueError};
 use uuid::Uuid;
 
 use super::StoreError;
-use super::schema::{action_entries, actions, pupils};
-use crate::domain::action::{Action, ActionEntry, ActionName, ActionState, Entry, Person};
+use super::schema::{action_entries, actions};
+use crate::domain::action::{Action, ActionEntry, ActionName, ActionState, Entry};
 use crate::domain::identifiers::{PupilId, TrustId};
+use crate::domain::person::Person;
 use crate::domain::stage::Stage;
 
 /// The place of an action in a pupil's list: the episode, and the provision's place in the catalogue.
@@ -39,12 +40,6 @@ pub struct NewEntry {
 
 const STATE_CHANGE: &str = "state_change";
 const NOTE: &str = "note";
-
-/// Whether the trust has the pupil.
-pub async fn pupil_exists(conn: &mut AsyncPgConnection, trust: TrustId, pupil: PupilId) -> Result<bool, StoreError> {
-    let of_trust = pupils::table.filter(pupils::trust_id.eq(trust.0).and(pupils::pupil_id.eq(pupil.0)));
-    Ok(diesel::select(diesel::dsl::exists(of_trust)).get_result(conn).await?)
-}
 
 #[derive(QueryableByName)]
 struct ActionRow {

@@ -46,6 +46,9 @@ pub enum StoreError {
     /// Something stored is not what the service stores.
     #[error("the database holds something that the service does not store: {0}")]
     Corrupt(&'static str),
+    /// Another write was first: the whole transaction has to begin anew.
+    #[error("another write was first")]
+    Conflict,
     /// The service is stopping.
     #[error("the service is stopping")]
     Stopped,
@@ -58,11 +61,16 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether the same transaction may succeed if it is tried again: a deadlock or a serialization failure.
+    /// Whether the same transaction may succeed if it begins anew: another one was in the way (a lost race for a key, a
+    /// deadlock, a serialization failure).
     pub fn is_transient(&self) -> bool {
         use diesel::result::{DatabaseErrorKind, Error};
         match self {
-            StoreError::Query(Error::DatabaseError(DatabaseErrorKind::SerializationFailure, _)) => true,
+            StoreError::Conflict => true,
+            StoreError::Query(Error::DatabaseError(
+                DatabaseErrorKind::SerializationFailure | DatabaseErrorKind::UniqueViolation,
+                _,
+            )) => true,
             StoreError::Query(Error::DatabaseError(_, information)) => {
                 information.message().contains("deadlock detected")
             }

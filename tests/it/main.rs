@@ -5,6 +5,6 @@ mod admin;
 mod common;
 mod properties;
 mod published;
+mod pupils;
 mod sessions;
 mod stages;
-mod pupils;

@@ -188,7 +188,8 @@ async fn every_row_that_adds_up_gives_its_totals_back_scaled_by_whole_registers(
         .collect();
     for row in &rows {
         // A share of the counts, as many whole registers as it fills; every code that was published stays.
-        let share = |count: i64| (count * (REGISTERS_OF_SCALED * SESSIONS) as i64 / row.possible.max(1)).max(count.min(1));
+        let share =
+            |count: i64| (count * (REGISTERS_OF_SCALED * SESSIONS) as i64 / row.possible.max(1)).max(count.min(1));
         let counts: Vec<(u8, i64)> = row.counts.iter().map(|(code, count)| (*code, share(*count))).collect();
         let mut expected = [0i64; 3];
         for (code, count) in &counts {

@@ -4,11 +4,11 @@ use chrono::NaiveDate;
 use diesel_async::AsyncPgConnection;
 
 use super::plan::{self, UpnChange};
-use super::upsert::{identifier_taken, is_race, of_pupil, second_race};
+use super::upsert::{identifier_taken, of_pupil};
 use super::{Pupil, load_one};
 use crate::domain::identifiers::{PupilId, PupilKey, TrustId, Upn};
 use crate::service::error::{Resource, Warning};
-use crate::service::transaction::finish;
+use crate::service::transaction::{finish, retry};
 use crate::service::{Service, ServiceError};
 use crate::store::pupils::writes::{self, PupilWrites};
 use crate::store::pupils::{self, IdentifierRow, KIND_MIS, KIND_UPN};
@@ -44,13 +44,7 @@ impl Service {
         changes: &PupilChanges,
         expected_version: Option<i64>,
     ) -> Result<(Pupil, Vec<Warning>), ServiceError> {
-        match self.update_once(trust, pupil, changes, expected_version).await {
-            Err(error) if is_race(&error) => {
-                let second = self.update_once(trust, pupil, changes, expected_version).await;
-                second.map_err(second_race)
-            }
-            answer => answer,
-        }
+        retry(|| self.update_once(trust, pupil, changes, expected_version)).await
     }
 
     async fn update_once(

@@ -10,10 +10,9 @@ use super::plan::{self, Effect, Planner, Stored, StoredPupil};
 use super::{Pupil, PupilInput, load_one, parts_of};
 use crate::domain::identifiers::{PupilKey, SchoolKey, TrustId};
 use crate::service::error::{FieldViolation, Rejection, Resource, Warning};
-use crate::service::sessions::Recorded;
-use crate::service::transaction::finish;
+use crate::service::recorded::{self, Recorded, Request};
+use crate::service::transaction::{finish, retry};
 use crate::service::{Service, ServiceError};
-use crate::store::batches::{self, RecordedBatch};
 use crate::store::pupils::writes::{self, Writing};
 use crate::store::{StoreError, policies, pupils, schools, stages};
 
@@ -73,20 +72,12 @@ impl Service {
             let message = format!("give at most {most} pupils, and the rest in further requests");
             return Err(ServiceError::invalid("pupils", "BATCH_TOO_LARGE", message));
         }
-        match self.upsert_once(trust, request).await {
-            Err(error) if is_race(&error) => self.upsert_once(trust, request).await.map_err(second_race),
-            answer => answer,
-        }
-    }
-
-    async fn upsert_once(
-        &self,
-        trust: TrustId,
-        request: &UpsertRequest,
-    ) -> Result<Recorded<UpsertOutcome>, ServiceError> {
-        let mut transaction = self.store.begin(trust).await?;
-        let answer = self.upsert(&mut transaction, trust, request).await;
-        finish(transaction, answer).await
+        retry(|| async {
+            let mut transaction = self.store.begin(trust).await?;
+            let answer = self.upsert(&mut transaction, trust, request).await;
+            finish(transaction, answer).await
+        })
+        .await
     }
 
     async fn upsert(
@@ -95,9 +86,12 @@ impl Service {
         trust: TrustId,
         request: &UpsertRequest,
     ) -> Result<Recorded<UpsertOutcome>, ServiceError> {
-        let request_id = request.request_id;
-        if let Some(recorded) = batches::find(conn, trust, request_id).await? {
-            return replay(request, recorded);
+        let asked = Request {
+            id: request.request_id,
+            fingerprint: &request.fingerprint,
+        };
+        if let Some(earlier) = recorded::earlier(conn, trust, asked).await? {
+            return Ok(earlier);
         }
         let writing = self.writing(conn, trust).await?;
         let read: Vec<&PupilInput> = request.items.iter().flatten().collect();
@@ -114,7 +108,10 @@ impl Service {
             outcome.add(planned.map(|(pupil, effect)| (pupil.0, effect)));
         }
         if request.all_or_nothing && !outcome.rejections.is_empty() {
-            return Err(ServiceError::BatchRejected(outcome.rejections));
+            return Err(ServiceError::BatchRejected {
+                items: "pupils",
+                rejections: outcome.rejections,
+            });
         }
         let Planner { writes, warnings, .. } = planner;
         outcome.warnings_total = warnings.len();
@@ -122,21 +119,7 @@ impl Service {
         outcome.warnings.truncate(self.limits.warnings_max);
         writes::write(conn, trust, writing, &writes).await?;
 
-        let recorded = RecordedBatch {
-            fingerprint: request.fingerprint.clone(),
-            answer: serde_json::to_value(&outcome).map_err(|_| StoreError::Corrupt("batches.answer"))?,
-            recorded_at: writing.now,
-        };
-        if !batches::insert(conn, trust, request_id, &recorded).await? {
-            // The same request was under way twice, and the other one was first: its answer is found when this begins anew.
-            return Err(writes::conflict().into());
-        }
-        Ok(Recorded {
-            request_id,
-            recorded_at: recorded.recorded_at,
-            replayed: false,
-            outcome,
-        })
+        recorded::record(conn, trust, asked, outcome, writing.now).await
     }
 
     /// Creates one pupil, none of whose identifiers may be there yet.
@@ -149,10 +132,7 @@ impl Service {
         trust: TrustId,
         input: &PupilInput,
     ) -> Result<(Pupil, Vec<Warning>), ServiceError> {
-        match self.create_once(trust, input).await {
-            Err(error) if is_race(&error) => self.create_once(trust, input).await.map_err(second_race),
-            answer => answer,
-        }
+        retry(|| self.create_once(trust, input)).await
     }
 
     async fn create_once(&self, trust: TrustId, input: &PupilInput) -> Result<(Pupil, Vec<Warning>), ServiceError> {
@@ -215,24 +195,6 @@ impl UpsertOutcome {
     }
 }
 
-/// The first answer, where the same was asked for.
-fn replay(request: &UpsertRequest, recorded: RecordedBatch) -> Result<Recorded<UpsertOutcome>, ServiceError> {
-    if recorded.fingerprint != request.fingerprint {
-        return Err(ServiceError::invalid(
-            "request_id",
-            "REQUEST_ID_REUSED",
-            "another request was made under this request_id: give a new one for new content, the old one only for a retry",
-        ));
-    }
-    let outcome = serde_json::from_value(recorded.answer).map_err(|_| StoreError::Corrupt("batches.answer"))?;
-    Ok(Recorded {
-        request_id: request.request_id,
-        recorded_at: recorded.recorded_at,
-        replayed: true,
-        outcome,
-    })
-}
-
 /// What is stored about whatever the items name, with the pupils locked.
 async fn stored(conn: &mut AsyncPgConnection, trust: TrustId, items: &[&PupilInput]) -> Result<Stored, StoreError> {
     let keys: HashSet<PupilKey> = items.iter().copied().flat_map(plan::keys).collect();
@@ -293,18 +255,5 @@ pub(super) fn identifier_taken(field: &str) -> ServiceError {
         message:
             "a pupil of the trust has or had this identifier already: update that pupil, or correct the identifier"
                 .to_owned(),
-    }
-}
-
-/// Whether another transaction was in the way, so that the same has to be tried from its beginning.
-pub(super) fn is_race(error: &ServiceError) -> bool {
-    matches!(error, ServiceError::Store(error) if writes::lost_race(error) || error.is_transient())
-}
-
-/// What a caller is told of a race that was lost twice: to try again.
-pub(super) fn second_race(error: ServiceError) -> ServiceError {
-    match error {
-        ServiceError::Store(error) if writes::lost_race(&error) => writes::conflict().into(),
-        other => other,
     }
 }

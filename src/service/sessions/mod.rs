@@ -5,29 +5,28 @@ mod placing;
 
 use std::collections::{HashMap, HashSet};
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use self::ledger::Ledger;
 use super::error::{FieldViolation, Rejection, Resource, Warning};
 use super::judging::Judging;
-use super::{Page, PageOf, Service, ServiceError};
+use super::recorded::{self, Recorded, Request};
+use super::transaction::{existing_pupil, finish, retry};
+use super::{Page, PageOf, Service, ServiceError, one_more};
 use crate::domain::code::AttendanceCode;
 use crate::domain::identifiers::{PupilKey, SchoolKey, TrustId};
+use crate::domain::person::Person;
 use crate::domain::register::{CLEAR, LEAVE};
 use crate::domain::session::{AcademicYear, SessionHalf};
 use crate::domain::tally::Tally;
-use crate::store::batches::{self, RecordedBatch};
+use crate::store::TrustTransaction;
 use crate::store::policies;
 use crate::store::pupils::resolve_pupils;
 use crate::store::registers::{self, Revision, RevisionFilter, WholeRegister};
 use crate::store::schools::resolve_schools;
 use crate::store::stages::{self, Cause};
-use crate::store::{StoreError, TrustTransaction};
-
-/// How often a batch that met a deadlock is tried again.
-const ATTEMPTS_MAX: usize = 3;
 
 /// Why marks were changed, and by whom, by name and position (the 2024 regulations on the amendment of entries).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,15 +35,6 @@ pub struct Correction {
     pub reason: String,
     /// Who.
     pub corrected_by: Person,
-}
-
-/// A member of staff, as a statutory record names them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Person {
-    /// The name.
-    pub name: String,
-    /// The position.
-    pub position: String,
 }
 
 /// A run of marks of one pupil within one academic year.
@@ -110,19 +100,6 @@ pub struct SessionBatchOutcome {
     pub warnings_total: usize,
 }
 
-/// An outcome with the record of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Recorded<T> {
-    /// The batch's name.
-    pub request_id: Uuid,
-    /// When it was recorded.
-    pub recorded_at: DateTime<Utc>,
-    /// Whether this is the answer of an earlier request with the same name.
-    pub replayed: bool,
-    /// What became of it.
-    pub outcome: T,
-}
-
 impl Service {
     /// Records a batch of marks. When it returns, the marks are committed, every pupil's stage follows from them and the
     /// actions that the stages require are raised.
@@ -131,100 +108,56 @@ impl Service {
         trust: TrustId,
         batch: &SessionBatch,
     ) -> Result<Recorded<SessionBatchOutcome>, ServiceError> {
-        let mut attempt = 1;
-        loop {
-            match self.try_to_record(trust, batch).await {
-                Err(ServiceError::Store(error)) if error.is_transient() && attempt < ATTEMPTS_MAX => attempt += 1,
-                result => return result,
-            }
-        }
+        retry(|| async {
+            let mut transaction = self.store.begin(trust).await?;
+            let recorded = self.record_once(&mut transaction, trust, batch).await;
+            finish(transaction, recorded).await
+        })
+        .await
     }
 
-    async fn try_to_record(
+    async fn record_once(
         &self,
+        transaction: &mut TrustTransaction,
         trust: TrustId,
         batch: &SessionBatch,
     ) -> Result<Recorded<SessionBatchOutcome>, ServiceError> {
-        let mut transaction = self.store.begin(trust).await?;
-        if let Some(earlier) = earlier_answer(&mut transaction, trust, batch).await? {
-            transaction.rollback().await?;
+        let request = Request {
+            id: batch.request_id,
+            fingerprint: &batch.fingerprint,
+        };
+        if let Some(earlier) = recorded::earlier(transaction, trust, request).await? {
             return Ok(earlier);
         }
         let moment = self.moment();
-        let Some(policy) = policies::active(&mut transaction, trust).await? else {
-            transaction.rollback().await?;
-            return Err(ServiceError::NotFound(Resource::Trust));
-        };
+        let policy = policies::active(transaction, trust).await?;
+        let policy = policy.ok_or(ServiceError::NotFound(Resource::Trust))?;
         let mut work = Work {
             rejections: batch.rejections.clone(),
-            ..Work::default()
         };
-        let mut ledger = work.open_ledger(&mut transaction, trust, batch, moment).await?;
-        let outcome = work.merge(&mut ledger, batch, self.limits.warnings_max);
+        let mut ledger = work.open_ledger(transaction, trust, batch, moment).await?;
+        let mut outcome = work.merge(&mut ledger, batch, self.limits.warnings_max);
         if batch.all_or_nothing && !outcome.rejections.is_empty() {
-            transaction.rollback().await?;
-            return Err(ServiceError::BatchRejected(outcome.rejections));
+            return Err(ServiceError::BatchRejected {
+                items: "batch.items",
+                rejections: outcome.rejections,
+            });
         }
-        let mut outcome = outcome;
         let mut judging = Judging::new(&policy, moment);
-        let (changes, first_entries) = (ledger.take_revisions(), ledger.first_entries());
-        let request_id = batch.request_id;
+        let (revisions, first_entries) = (ledger.take_revisions(), ledger.first_entries());
         let (updates, inserts) = ledger.take_writes();
-        registers::update(&mut transaction, trust, updates).await?;
-        registers::insert(&mut transaction, trust, inserts).await?;
-        registers::append_revisions(&mut transaction, trust, request_id, moment.now, &changes).await?;
-        registers::append_first_entries(&mut transaction, trust, request_id, moment.now, first_entries).await?;
-        ledger.judge(&mut transaction, trust, &mut judging).await?;
+        registers::update(transaction, trust, updates).await?;
+        registers::insert(transaction, trust, inserts).await?;
+        registers::append_revisions(transaction, trust, request.id, moment.now, &revisions).await?;
+        registers::append_first_entries(transaction, trust, request.id, moment.now, first_entries).await?;
+        ledger.judge(transaction, trust, &mut judging).await?;
         outcome.transitions = judging.transitions();
-        let record = RecordedBatch {
-            fingerprint: batch.fingerprint.clone(),
-            answer: serde_json::to_value(&outcome).map_err(|_| StoreError::Corrupt("batches.answer"))?,
-            recorded_at: moment.now,
-        };
-        if !batches::insert(&mut transaction, trust, request_id, &record).await? {
-            // Another call with the same name was first: its answer stands, and nothing of this one was done.
-            transaction.rollback().await?;
-            let mut transaction = self.store.begin(trust).await?;
-            let earlier = earlier_answer(&mut transaction, trust, batch).await?;
-            transaction.rollback().await?;
-            return earlier.ok_or_else(|| StoreError::Corrupt("batches: a row that was there is gone").into());
-        }
+        let recorded = recorded::record(transaction, trust, request, outcome, moment.now).await?;
         judging
-            .write(&mut transaction, trust, Cause::Marks, Some(request_id))
+            .write(transaction, trust, Cause::Marks, Some(request.id))
             .await?;
-        transaction.commit().await?;
-        Ok(Recorded {
-            request_id,
-            recorded_at: moment.now,
-            replayed: false,
-            outcome,
-        })
+        Ok(recorded)
     }
-}
-
-/// The answer that a batch of the same name had; an error where that batch had another content.
-async fn earlier_answer(
-    transaction: &mut TrustTransaction,
-    trust: TrustId,
-    batch: &SessionBatch,
-) -> Result<Option<Recorded<SessionBatchOutcome>>, ServiceError> {
-    let Some(earlier) = batches::find(transaction, trust, batch.request_id).await? else {
-        return Ok(None);
-    };
-    if earlier.fingerprint != batch.fingerprint {
-        return Err(ServiceError::invalid(
-            "request_id",
-            "REQUEST_ID_REUSED",
-            "this request_id was used for another content: give a new one",
-        ));
-    }
-    let outcome = serde_json::from_value(earlier.answer).map_err(|_| StoreError::Corrupt("batches.answer"))?;
-    Ok(Some(Recorded {
-        request_id: batch.request_id,
-        recorded_at: earlier.recorded_at,
-        replayed: true,
-        outcome,
-    }))
 }
 
 /// What is known of a batch's items on the way.
@@ -435,9 +368,12 @@ impl Service {
         let moment = self.moment();
         let year = year.unwrap_or(moment.year);
         let mut transaction = self.store.begin(trust).await?;
-        let pupil = self.existing_pupil(&mut transaction, trust, pupil).await?;
-        let registers = registers::whole(&mut transaction, trust, &[pupil.0], year).await?;
-        transaction.commit().await?;
+        let read = async {
+            let pupil = existing_pupil(&mut transaction, trust, pupil).await?;
+            Ok(registers::whole(&mut transaction, trust, &[pupil.0], year).await?)
+        }
+        .await;
+        let registers = finish(transaction, read).await?;
         let registers = registers.into_iter().map(|register| RegisterOfYear {
             tally: crate::domain::register::tally_to(&register.marks, year, moment.today),
             register,
@@ -453,15 +389,18 @@ impl Service {
         page: Page<Uuid>,
     ) -> Result<PageOf<Revision, Uuid>, ServiceError> {
         let mut transaction = self.store.begin(trust).await?;
-        let pupil = self.existing_pupil(&mut transaction, trust, &query.pupil).await?;
-        let filter = RevisionFilter {
-            pupil_id: pupil.0,
-            from: query.from,
-            to: query.to,
-            before: page.after,
-        };
-        let rows = registers::revisions(&mut transaction, trust, filter, page.size as i64 + 1).await?;
-        transaction.commit().await?;
+        let read = async {
+            let pupil = existing_pupil(&mut transaction, trust, &query.pupil).await?;
+            let filter = RevisionFilter {
+                pupil_id: pupil.0,
+                from: query.from,
+                to: query.to,
+                before: page.after,
+            };
+            Ok(registers::revisions(&mut transaction, trust, filter, one_more(page.size)).await?)
+        }
+        .await;
+        let rows = finish(transaction, read).await?;
         Ok(PageOf::from_rows(rows, page.size, |row| row.revision_id))
     }
 }

@@ -1,7 +1,6 @@
 //! What a batch of pupils writes: one statement a kind of change, whatever its size.
 
 use chrono::{DateTime, NaiveDate, Utc};
-use diesel::result::{DatabaseErrorKind, Error};
 use diesel::sql_types::{Array, Bool, Date, Integer, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
@@ -54,23 +53,6 @@ pub struct Writing {
     pub policy_version: i32,
 }
 
-/// Whether a write lost a race for a row that another transaction inserted first.
-pub fn lost_race(error: &StoreError) -> bool {
-    matches!(
-        error,
-        StoreError::Query(Error::DatabaseError(DatabaseErrorKind::UniqueViolation, _))
-    )
-}
-
-/// The error that tells a caller of a lost race to try again.
-pub fn conflict() -> StoreError {
-    let message = "another write was first".to_owned();
-    StoreError::Query(Error::DatabaseError(
-        DatabaseErrorKind::SerializationFailure,
-        Box::new(message),
-    ))
-}
-
 fn column<'a, R, T>(rows: &'a [R], value: impl Fn(&'a R) -> T) -> Vec<T> {
     rows.iter().map(value).collect()
 }
@@ -78,7 +60,7 @@ fn column<'a, R, T>(rows: &'a [R], value: impl Fn(&'a R) -> T) -> Vec<T> {
 /// Writes a batch. The changed pupils must be locked.
 ///
 /// # Errors
-/// Where [`lost_race`], an identifier was given to another pupil between: the whole transaction has to begin anew.
+/// Where [`StoreError::is_transient`], an identifier was given to another pupil between: the whole transaction has to begin anew.
 pub async fn write(
     conn: &mut AsyncPgConnection,
     trust: TrustId,
