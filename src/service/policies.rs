@@ -11,9 +11,11 @@ use crate::store::policies;
 /// How many versions are remembered before all are forgotten.
 const REMEMBERED_MAX: usize = 10_000;
 
+type Remembered = HashMap<(TrustId, i32), Arc<Policy>>;
+
 /// Versions that were read before.
 #[derive(Clone, Default)]
-pub(super) struct PolicyCache(Arc<RwLock<HashMap<(TrustId, i32), Arc<Policy>>>>);
+pub(super) struct PolicyCache(Arc<RwLock<Remembered>>);
 
 impl Service {
     /// A version of a trust's policy.

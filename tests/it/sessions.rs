@@ -321,7 +321,7 @@ async fn all_or_nothing_takes_nothing_where_one_item_cannot_be_taken() {
     };
     let (code, reason, fields) = refused(world.record_batch(batch).await);
     assert_eq!((code, reason.as_str()), (Code::InvalidArgument, "BATCH_REJECTED"));
-    assert_eq!(fields, ["items[1].pupil"]);
+    assert_eq!(fields, ["batch.items[1].pupil"]);
     assert!(register(&world, &pupil).await.is_empty());
 }
 

@@ -195,7 +195,7 @@ async fn every_mark_is_sent_once_month_by_month_under_request_ids_of_their_own()
     assert_eq!(ids.len(), 20);
     let months: Vec<(i32, i32)> = batches
         .iter()
-        .map(|batch| batch.items[0].first_session.clone().unwrap().date.unwrap())
+        .map(|batch| batch.items[0].first_session.unwrap().date.unwrap())
         .map(|date| (date.year, date.month))
         .collect();
     assert!(months.is_sorted(), "{months:?}");

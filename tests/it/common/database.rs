@@ -66,7 +66,7 @@ async fn private() -> String {
     // The server outlives any one test, so something that outlives them all stops it.
     let watch = "while kill -0 $0 2>/dev/null; do sleep 1; done; \
                  kill -INT $(head -n 1 $1/postgres/postmaster.pid) 2>/dev/null; sleep 2; rm -rf $1";
-    Command::new("sh")
+    let watcher = Command::new("sh")
         .args(["-c", watch, &std::process::id().to_string()])
         .arg(&directory)
         .stdin(Stdio::null())
@@ -74,7 +74,8 @@ async fn private() -> String {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    std::mem::forget(postgres);
+    // Both go on until after the tests have ended.
+    std::mem::forget((watcher, postgres));
     url
 }
 

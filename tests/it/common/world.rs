@@ -22,7 +22,6 @@ use super::database::{connect, database};
 /// A service on a port of its own, with a trust.
 pub struct World {
     pub url: String,
-    pub endpoint: String,
     pub channel: Channel,
     pub clock: Clock,
     pub trust_id: String,
@@ -119,7 +118,6 @@ impl World {
             .unwrap();
         let mut world = World {
             url,
-            endpoint,
             channel,
             clock,
             trust_id: String::new(),
