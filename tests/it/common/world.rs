@@ -111,11 +111,7 @@ impl World {
         tokio::spawn(graduated_response::server::serve(listener, service, async {
             let _ = stopped.await;
         }));
-        let channel = Endpoint::from_shared(endpoint.clone())
-            .unwrap()
-            .connect()
-            .await
-            .unwrap();
+        let channel = Endpoint::from_shared(endpoint).unwrap().connect().await.unwrap();
         let mut world = World {
             url,
             channel,
