@@ -3,6 +3,7 @@
 
 mod admin;
 mod common;
+mod import;
 mod properties;
 mod published;
 mod pupils;
