@@ -3,6 +3,7 @@
 
 mod admin;
 mod common;
+mod faults;
 mod import;
 mod properties;
 mod published;
