@@ -75,7 +75,10 @@ pub fn init(args: &TelemetryArgs) -> Result<Telemetry, TelemetryError> {
     let traces = provider
         .as_ref()
         .map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer("graduated-response")));
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let lines = tracing_subscriber::fmt::layer()
+        .with_ansi(colours)
+        .with_writer(std::io::stderr);
     let lines = if args.log_json {
         lines.json().boxed()
     } else {

@@ -14,6 +14,8 @@ use super::demo::{self, DemoArgs};
 use super::error::CommandError;
 use super::stages::{self, StagesArgs};
 use crate::clock::Clock;
+use crate::proto::stage_service_client::StageServiceClient;
+use crate::proto::{ListPupilStagesRequest, Stage, SummarizeTrustRequest};
 use crate::server::ServerError;
 use crate::service::{Limits, Service};
 use crate::store::embedded::{EmbeddedConfig, EmbeddedError, EmbeddedPostgres, default_data_dir};
@@ -226,16 +228,37 @@ async fn show_sample(address: SocketAddr, sample: &DemoArgs) -> Result<(), Comma
         ..sample.clone()
     };
     let loaded = demo::load(&sample, connection.channel.clone()).await?;
-    stages::run(&StagesArgs::default(), connection.channel, loaded.trust_id).await?;
+    stages::run(&StagesArgs::default(), connection.channel.clone(), loaded.trust_id).await?;
+    let trust_id = loaded.trust_id.to_string();
+    let request = ListPupilStagesRequest {
+        trust_id: trust_id.clone(),
+        stages: vec![Stage::Five.into()],
+        page_size: 1,
+        ..ListPupilStagesRequest::default()
+    };
+    let mut client = StageServiceClient::new(connection.channel);
+    let pupils = client.list_pupil_stages(request).await?.into_inner().pupil_stages;
+    let pupil = pupils.first().map_or("PUPIL", |stage| stage.pupil_id.as_str());
+    let summary = client.summarize_trust(SummarizeTrustRequest {
+        trust_id: trust_id.clone(),
+    });
+    let schools = summary.await?.into_inner().schools;
+    let urn = schools.first().map_or("URN", |school| school.urn.as_str());
+    let endpoint = if address.port() == 50051 {
+        String::new()
+    } else {
+        format!(" --endpoint http://{address}")
+    };
     say(&format!(
-        "\nTry next, in another terminal (`graduated-response` is target/release/graduated-response after `make run`):\n  \
-         graduated-response stages --school 100001           one school's pupils at stages 1 to 5\n  \
-         graduated-response stages --stage 5                 who is severely absent\n  \
-         graduated-response explain sample:100001/A000001    why a pupil is at a stage, and what is to be done\n  \
-         graduated-response import FILE.csv --help           bring your own pupils and marks\n  \
-         grpcurl -plaintext -d '{{\"trust_id\":\"{}\"}}' {address} \\\n      \
+        "\nTry next, in another terminal (after `make run` the program is target/release/graduated-response):\n  \
+         graduated-response stages{endpoint} --school {urn}     one school's pupils at stages 1 to 5\n  \
+         graduated-response stages{endpoint} --stage 5           who is severely absent\n  \
+         graduated-response explain{endpoint} {pupil}\n  \
+         {blank:39}    why this pupil is at stage 5, and what is to be done\n  \
+         graduated-response import --help              bring your own pupils and marks\n  \
+         grpcurl -plaintext -d '{{\"trust_id\":\"{trust_id}\"}}' {address} \\\n      \
          graduated_response.v1.StageService/SummarizeTrust\n\n",
-        loaded.trust_id
+        blank = ""
     ))?;
     Ok(())
 }

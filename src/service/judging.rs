@@ -216,7 +216,6 @@ impl Service {
                     enrolment_id: row.enrolment_id,
                     school_id: row.school_id,
                     year,
-                    offset: 0,
                     tally: tally_to(&marks, year, moment.today),
                     next_mark_on: next_mark_after(&marks, year, moment.today),
                     bytes: marks.clone(),
@@ -226,7 +225,7 @@ impl Service {
                 marks_of_year.entry(row.pupil_id).or_default().push(marks);
             }
         }
-        registers::update(&mut transaction, trust, writes).await?;
+        registers::write_whole(&mut transaction, trust, writes).await?;
         let judged = rows.len();
         for row in rows {
             let marks = marks_of_year.remove(&row.pupil_id).unwrap_or_default();

@@ -245,7 +245,9 @@ impl Service {
         let moment = self.moment();
         let mut transaction = self.store.begin(trust).await?;
         let pupils = resolve_pupils(&mut transaction, trust, keys).await?;
-        let ids: Vec<Uuid> = pupils.iter().flatten().map(|pupil| pupil.0).collect();
+        let mut ids: Vec<Uuid> = pupils.iter().flatten().map(|pupil| pupil.0).collect();
+        ids.sort_unstable();
+        ids.dedup();
         let found = stages_of(&mut transaction, trust, moment.year, &ids).await?;
         transaction.commit().await?;
         let stages = self.pupil_stages_of(trust, found, moment).await?;

@@ -1,4 +1,9 @@
 //! Postgres through diesel: the pool, transactions that belong to one trust, and migrations.
+//!
+//! A statement that finds rows by many keys is written so that its plan is one index probe a key, whatever the planner
+//! believes of the tables: keys first, then `CROSS JOIN LATERAL` with `OFFSET 0`, which the planner may not turn round; and
+//! writes by key are `INSERT … ON CONFLICT DO UPDATE`. Of a table that was just filled and not yet analysed the planner
+//! believes that it is all but empty, and it then joins whole tables with each other.
 
 pub mod actions;
 pub mod batches;
@@ -151,7 +156,7 @@ impl Store {
 async fn connect_as_service(url: &str) -> diesel::ConnectionResult<AsyncPgConnection> {
     let mut connection = AsyncPgConnection::establish(url).await?;
     connection
-        .batch_execute(&format!("SET ROLE {SERVICE_ROLE}"))
+        .batch_execute(&format!("SET ROLE {SERVICE_ROLE}; SET jit = off"))
         .await
         .map_err(diesel::ConnectionError::CouldntSetupConfiguration)?;
     Ok(connection)

@@ -70,11 +70,11 @@ pub async fn resolve_pupils(
         "SELECT coalesce(array_agg(asked.place), '{}') AS places,
                 coalesce(array_agg(identifiers.pupil_id), '{}') AS pupil_ids
          FROM unnest($2::smallint[], $3::text[], $4::text[]) WITH ORDINALITY AS asked (kind, source, value, place)
-         JOIN pupil_identifiers AS identifiers
-             ON identifiers.trust_id = $1
-             AND identifiers.kind = asked.kind
-             AND identifiers.source = asked.source
-             AND identifiers.value = asked.value",
+         CROSS JOIN LATERAL (
+             SELECT pupil_id FROM pupil_identifiers
+             WHERE trust_id = $1 AND kind = asked.kind AND source = asked.source AND value = asked.value
+             OFFSET 0
+         ) AS identifiers",
     )
     .bind::<SqlUuid, _>(trust.0)
     .bind::<Array<SmallInt>, _>(kinds)
@@ -274,10 +274,11 @@ pub async fn last_marks(
         "SELECT registers.enrolment_id,
                 max(make_date(registers.academic_year, 8, 1) + (octet_length(registers.marks) - 1) / 2) AS last_mark_on
          FROM unnest($2::uuid[], $3::uuid[]) AS asked (pupil_id, enrolment_id)
-         JOIN registers
-             ON registers.trust_id = $1
-             AND registers.pupil_id = asked.pupil_id
-             AND registers.enrolment_id = asked.enrolment_id
+         CROSS JOIN LATERAL (
+             SELECT * FROM registers
+             WHERE trust_id = $1 AND pupil_id = asked.pupil_id AND enrolment_id = asked.enrolment_id
+             OFFSET 0
+         ) AS registers
          WHERE octet_length(registers.marks) > 0
          GROUP BY registers.enrolment_id",
     )

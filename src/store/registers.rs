@@ -102,11 +102,15 @@ pub async fn load(
                 r.academic_year, r.attended, r.possible, r.unauthorised, r.next_mark_on,
                 octet_length(r.marks) AS length,
                 CASE WHEN r.next_mark_on <= $6 THEN r.marks ELSE substring(r.marks FROM $4 + 1 FOR $5) END AS part
-         FROM enrolments e
-         LEFT JOIN registers r
-             ON r.trust_id = $1 AND r.pupil_id = e.pupil_id AND r.enrolment_id = e.enrolment_id
-             AND r.academic_year = ANY($3)
-         WHERE e.trust_id = $1 AND e.pupil_id = ANY($2)
+         FROM unnest($2) AS k(pupil_id)
+         CROSS JOIN LATERAL (
+             SELECT * FROM enrolments WHERE trust_id = $1 AND pupil_id = k.pupil_id OFFSET 0
+         ) AS e
+         LEFT JOIN LATERAL (
+             SELECT * FROM registers
+             WHERE trust_id = $1 AND pupil_id = k.pupil_id AND academic_year = ANY($3) AND enrolment_id = e.enrolment_id
+             OFFSET 0
+         ) AS r ON true
          ORDER BY e.pupil_id, e.start_date, e.enrolment_id",
     )
     .bind::<sql_types::Uuid, _>(trust.0)
@@ -136,9 +140,7 @@ pub struct RegisterWrite {
     pub school_id: Uuid,
     /// The year.
     pub year: AcademicYear,
-    /// The first place that is written.
-    pub offset: usize,
-    /// The bytes from there on. What lies outside them stays as it is.
+    /// The bytes that are written.
     pub bytes: Vec<u8>,
     /// The counts.
     pub tally: Tally,
@@ -146,157 +148,118 @@ pub struct RegisterWrite {
     pub next_mark_on: Option<NaiveDate>,
 }
 
-#[derive(Default)]
-struct Columns {
-    pupil_ids: Vec<Uuid>,
-    enrolment_ids: Vec<Uuid>,
-    school_ids: Vec<Uuid>,
-    years: Vec<i16>,
-    offsets: Vec<i32>,
-    bytes: Vec<Vec<u8>>,
-    attended: Vec<i16>,
-    possible: Vec<i16>,
-    unauthorised: Vec<i16>,
-    next_marks_on: Vec<Option<NaiveDate>>,
-}
-
-impl Columns {
-    fn of(writes: Vec<RegisterWrite>) -> Columns {
-        // A register has at most 732 sessions, so every count fits.
-        let count = |count: u64| i16::try_from(count).unwrap_or(i16::MAX);
-        let mut columns = Columns::default();
-        for write in writes {
-            columns.pupil_ids.push(write.pupil_id);
-            columns.enrolment_ids.push(write.enrolment_id);
-            columns.school_ids.push(write.school_id);
-            columns.years.push(write.year.start_year());
-            columns.offsets.push(place(write.offset));
-            columns.bytes.push(write.bytes);
-            columns.attended.push(count(write.tally.attended));
-            columns.possible.push(count(write.tally.possible));
-            columns.unauthorised.push(count(write.tally.unauthorised));
-            columns.next_marks_on.push(write.next_mark_on);
-        }
-        columns
-    }
-}
-
-/// Writes registers that are there already.
-pub async fn update(
+/// Writes whole registers, there already or not.
+pub async fn write_whole(
     conn: &mut AsyncPgConnection,
     trust: TrustId,
     writes: Vec<RegisterWrite>,
 ) -> Result<(), StoreError> {
-    if writes.is_empty() {
-        return Ok(());
-    }
-    let columns = Columns::of(writes);
-    let expected = columns.pupil_ids.len();
-    let updated = diesel::sql_query(
-        r"UPDATE registers r
-          SET marks = rtrim(
-                  substring(r.marks FOR n.at)
-                  || substring($11 FOR greatest(0, n.at - octet_length(r.marks)))
-                  || n.chunk
-                  || substring(r.marks FROM n.at + octet_length(n.chunk) + 1),
-                  '\x00'),
-              attended = n.attended, possible = n.possible, unauthorised = n.unauthorised, next_mark_on = n.next_mark_on
-          FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10)
-              AS n(pupil_id, enrolment_id, academic_year, at, chunk, attended, possible, unauthorised, next_mark_on)
-          WHERE r.trust_id = $1 AND r.pupil_id = n.pupil_id AND r.academic_year = n.academic_year
-              AND r.enrolment_id = n.enrolment_id",
-    )
-    .bind::<sql_types::Uuid, _>(trust.0)
-    .bind::<sql_types::Array<sql_types::Uuid>, _>(columns.pupil_ids)
-    .bind::<sql_types::Array<sql_types::Uuid>, _>(columns.enrolment_ids)
-    .bind::<sql_types::Array<sql_types::SmallInt>, _>(columns.years)
-    .bind::<sql_types::Array<sql_types::Integer>, _>(columns.offsets)
-    .bind::<sql_types::Array<sql_types::Binary>, _>(columns.bytes)
-    .bind::<sql_types::Array<sql_types::SmallInt>, _>(columns.attended)
-    .bind::<sql_types::Array<sql_types::SmallInt>, _>(columns.possible)
-    .bind::<sql_types::Array<sql_types::SmallInt>, _>(columns.unauthorised)
-    .bind::<sql_types::Array<sql_types::Nullable<sql_types::Date>>, _>(columns.next_marks_on)
-    .bind::<sql_types::Binary, _>(vec![0u8; SESSIONS_MAX])
-    .execute(conn)
-    .await?;
-    if updated == expected {
-        Ok(())
-    } else {
-        Err(StoreError::Corrupt("registers: a row that was read is gone"))
-    }
+    write(conn, trust, writes, "EXCLUDED.marks", 0).await
 }
 
-/// Writes registers that are not there yet.
-pub async fn insert(
+/// Writes a part of registers that are there already: the bytes from `offset` on. What lies outside them stays as it is.
+pub async fn write_part(
     conn: &mut AsyncPgConnection,
     trust: TrustId,
-    mut writes: Vec<RegisterWrite>,
+    offset: usize,
+    writes: Vec<RegisterWrite>,
+) -> Result<(), StoreError> {
+    let overlaid = r"rtrim(
+             substring(registers.marks FOR $11)
+             || substring($12 FOR greatest(0, $11 - octet_length(registers.marks)))
+             || EXCLUDED.marks
+             || substring(registers.marks FROM $11 + octet_length(EXCLUDED.marks) + 1),
+             '\x00')";
+    write(conn, trust, writes, overlaid, offset).await
+}
+
+/// Writes registers by key. `marks` is what the marks of one that is there already become.
+async fn write(
+    conn: &mut AsyncPgConnection,
+    trust: TrustId,
+    writes: Vec<RegisterWrite>,
+    marks: &str,
+    offset: usize,
 ) -> Result<(), StoreError> {
     if writes.is_empty() {
         return Ok(());
     }
-    for write in &mut writes {
-        if write.offset > 0 {
-            let mut bytes = vec![0; write.offset];
-            bytes.append(&mut write.bytes);
-            write.bytes = bytes;
-        }
-        crate::domain::register::trim(&mut write.bytes);
-    }
-    let columns = Columns::of(writes);
-    diesel::sql_query(
-        "INSERT INTO registers (trust_id, pupil_id, enrolment_id, school_id, academic_year, marks, attended, possible,
-             unauthorised, next_mark_on)
-         SELECT $1, n.* FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10) AS n",
-    )
+    // A register has at most 732 sessions, so every count fits.
+    let count = |count: u64| i16::try_from(count).unwrap_or(i16::MAX);
+    let column = |value: fn(&RegisterWrite) -> Uuid| writes.iter().map(value).collect::<Vec<Uuid>>();
+    let counts = |value: fn(&RegisterWrite) -> u64| writes.iter().map(|row| count(value(row))).collect::<Vec<i16>>();
+    let years: Vec<i16> = writes.iter().map(|row| row.year.start_year()).collect();
+    let next_marks_on: Vec<Option<NaiveDate>> = writes.iter().map(|row| row.next_mark_on).collect();
+    let statement = diesel::sql_query(format!(
+        "INSERT INTO registers (trust_id, pupil_id, enrolment_id, school_id, academic_year, attended, possible,
+             unauthorised, next_mark_on, marks)
+         SELECT $1, n.* FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10) AS n
+         ON CONFLICT (trust_id, pupil_id, academic_year, enrolment_id) DO UPDATE
+         SET attended = EXCLUDED.attended, possible = EXCLUDED.possible, unauthorised = EXCLUDED.unauthorised,
+             next_mark_on = EXCLUDED.next_mark_on, marks = {marks}"
+    ))
     .bind::<sql_types::Uuid, _>(trust.0)
-    .bind::<sql_types::Array<sql_types::Uuid>, _>(columns.pupil_ids)
-    .bind::<sql_types::Array<sql_types::Uuid>, _>(columns.enrolment_ids)
-    .bind::<sql_types::Array<sql_types::Uuid>, _>(columns.school_ids)
-    .bind::<sql_types::Array<sql_types::SmallInt>, _>(columns.years)
-    .bind::<sql_types::Array<sql_types::Binary>, _>(columns.bytes)
-    .bind::<sql_types::Array<sql_types::SmallInt>, _>(columns.attended)
-    .bind::<sql_types::Array<sql_types::SmallInt>, _>(columns.possible)
-    .bind::<sql_types::Array<sql_types::SmallInt>, _>(columns.unauthorised)
-    .bind::<sql_types::Array<sql_types::Nullable<sql_types::Date>>, _>(columns.next_marks_on)
-    .execute(conn)
-    .await?;
+    .bind::<sql_types::Array<sql_types::Uuid>, _>(column(|row| row.pupil_id))
+    .bind::<sql_types::Array<sql_types::Uuid>, _>(column(|row| row.enrolment_id))
+    .bind::<sql_types::Array<sql_types::Uuid>, _>(column(|row| row.school_id))
+    .bind::<sql_types::Array<sql_types::SmallInt>, _>(years)
+    .bind::<sql_types::Array<sql_types::SmallInt>, _>(counts(|row| row.tally.attended))
+    .bind::<sql_types::Array<sql_types::SmallInt>, _>(counts(|row| row.tally.possible))
+    .bind::<sql_types::Array<sql_types::SmallInt>, _>(counts(|row| row.tally.unauthorised))
+    .bind::<sql_types::Array<sql_types::Nullable<sql_types::Date>>, _>(next_marks_on);
+    let bytes: Vec<Vec<u8>> = writes.into_iter().map(|row| row.bytes).collect();
+    let statement = statement.bind::<sql_types::Array<sql_types::Binary>, _>(bytes);
+    if offset == 0 && marks == "EXCLUDED.marks" {
+        statement.execute(conn).await?;
+    } else {
+        statement
+            .bind::<sql_types::Integer, _>(place(offset))
+            .bind::<sql_types::Binary, _>(vec![0u8; SESSIONS_MAX])
+            .execute(conn)
+            .await?;
+    }
     Ok(())
 }
 
 /// A register with all of its marks.
-#[derive(Clone, Debug, PartialEq, Eq, Queryable)]
+#[derive(Clone, Debug, PartialEq, Eq, QueryableByName)]
 pub struct WholeRegister {
     /// The pupil.
+    #[diesel(sql_type = sql_types::Uuid)]
     pub pupil_id: Uuid,
     /// The enrolment.
+    #[diesel(sql_type = sql_types::Uuid)]
     pub enrolment_id: Uuid,
     /// The school.
+    #[diesel(sql_type = sql_types::Uuid)]
     pub school_id: Uuid,
     /// The marks.
+    #[diesel(sql_type = sql_types::Binary)]
     pub marks: Vec<u8>,
 }
 
-/// All marks of the pupils' registers of one year, by pupil.
+/// All marks of the pupils' registers of one year, in the order of the pupils given.
 pub async fn whole(
     conn: &mut AsyncPgConnection,
     trust: TrustId,
     pupils: &[Uuid],
     year: AcademicYear,
 ) -> Result<Vec<WholeRegister>, StoreError> {
-    Ok(registers::table
-        .filter(registers::trust_id.eq(trust.0))
-        .filter(registers::pupil_id.eq_any(pupils))
-        .filter(registers::academic_year.eq(year.start_year()))
-        .order((registers::pupil_id, registers::school_id, registers::enrolment_id))
-        .select((
-            registers::pupil_id,
-            registers::enrolment_id,
-            registers::school_id,
-            registers::marks,
-        ))
-        .load(conn)
-        .await?)
+    let rows = diesel::sql_query(
+        "SELECT r.pupil_id, r.enrolment_id, r.school_id, r.marks
+         FROM unnest($2) AS k(pupil_id)
+         CROSS JOIN LATERAL (
+             SELECT * FROM registers WHERE trust_id = $1 AND pupil_id = k.pupil_id AND academic_year = $3
+             ORDER BY school_id, enrolment_id
+             OFFSET 0
+         ) AS r",
+    )
+    .bind::<sql_types::Uuid, _>(trust.0)
+    .bind::<sql_types::Array<sql_types::Uuid>, _>(pupils)
+    .bind::<sql_types::SmallInt, _>(year.start_year())
+    .load(conn)
+    .await?;
+    Ok(rows)
 }
 
 /// Pupils whose counts are out of date on `today` because marks entered ahead of time have come into their day.

@@ -2,15 +2,17 @@
 
 use std::collections::HashMap;
 
-use chrono::NaiveDate;
-use diesel::prelude::*;
+use chrono::{DateTime, NaiveDate, Utc};
+use diesel::QueryResult;
+use diesel::pg::Pg;
+use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
+use diesel::sql_types;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use super::registers::stored_tally;
-use super::schema::{pupil_stages, registers};
-use super::stages::{STAGE_COLUMNS, StageRow};
+use super::stages::StageRow;
 use super::{Store, StoreError};
 use crate::domain::identifiers::TrustId;
 use crate::domain::session::AcademicYear;
@@ -32,9 +34,64 @@ pub struct StageWithTally {
     pub tally: Tally,
 }
 
-type RegisterColumns = (i16, i16, i16, Option<NaiveDate>);
+/// The stages of pupils with the counts of a year: a row for each register of the year, or one without.
+///
+/// A statement of its own rather than one that is put together from the schema: keys first, so that its plan is one probe
+/// a key (see the module `store`), and prepared once a connection.
+struct StagesByKey<'a> {
+    trust: Uuid,
+    year: i16,
+    pupils: &'a [Uuid],
+}
 
-/// The stages of pupils, in the order of their identifiers, with the counts of a year. Pupils that the trust does not
+type StagesByKeyColumns = (
+    sql_types::Uuid,
+    sql_types::SmallInt,
+    sql_types::SmallInt,
+    sql_types::Nullable<sql_types::Date>,
+    sql_types::Integer,
+    sql_types::Integer,
+    sql_types::Bool,
+    sql_types::SmallInt,
+    sql_types::Nullable<sql_types::Timestamptz>,
+    sql_types::Nullable<sql_types::SmallInt>,
+    sql_types::Nullable<sql_types::SmallInt>,
+    sql_types::Nullable<sql_types::SmallInt>,
+);
+
+impl QueryFragment<Pg> for StagesByKey<'_> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql(
+            "SELECT s.pupil_id, s.stage, s.academic_year, s.since, s.policy_version, s.episode, s.episode_open, s.raised_to,
+                 s.changed_at, r.attended, r.possible, r.unauthorised
+             FROM unnest(",
+        );
+        out.push_bind_param::<sql_types::Array<sql_types::Uuid>, _>(&self.pupils)?;
+        out.push_sql(") AS k(pupil_id) CROSS JOIN LATERAL (SELECT * FROM pupil_stages WHERE trust_id = ");
+        out.push_bind_param::<sql_types::Uuid, _>(&self.trust)?;
+        out.push_sql(
+            " AND pupil_id = k.pupil_id OFFSET 0) AS s
+             LEFT JOIN LATERAL (SELECT attended, possible, unauthorised FROM registers WHERE trust_id = ",
+        );
+        out.push_bind_param::<sql_types::Uuid, _>(&self.trust)?;
+        out.push_sql(" AND pupil_id = k.pupil_id AND academic_year = ");
+        out.push_bind_param::<sql_types::SmallInt, _>(&self.year)?;
+        out.push_sql(" OFFSET 0) AS r ON true");
+        Ok(())
+    }
+}
+
+impl QueryId for StagesByKey<'_> {
+    type QueryId = StagesByKey<'static>;
+
+    const HAS_STATIC_QUERY_ID: bool = true;
+}
+
+impl Query for StagesByKey<'_> {
+    type SqlType = StagesByKeyColumns;
+}
+
+/// The stages of pupils with the counts of a year, in the order of the identifiers given. Pupils that the trust does not
 /// have are left out.
 pub async fn stages_of(
     conn: &mut AsyncPgConnection,
@@ -42,37 +99,50 @@ pub async fn stages_of(
     year: AcademicYear,
     pupils: &[Uuid],
 ) -> Result<Vec<StageWithTally>, StoreError> {
-    // One row a register: a pupil with two has two, side by side.
-    let rows: Vec<(StageRow, Option<RegisterColumns>)> = pupil_stages::table
-        .left_join(
-            registers::table.on(registers::trust_id
-                .eq(pupil_stages::trust_id)
-                .and(registers::pupil_id.eq(pupil_stages::pupil_id))
-                .and(registers::academic_year.eq(year.start_year()))),
-        )
-        .filter(pupil_stages::trust_id.eq(trust.0))
-        .filter(pupil_stages::pupil_id.eq_any(pupils))
-        .order(pupil_stages::pupil_id)
-        .select((
-            STAGE_COLUMNS,
-            (
-                registers::attended,
-                registers::possible,
-                registers::unauthorised,
-                registers::next_mark_on,
-            )
-                .nullable(),
-        ))
-        .load(conn)
-        .await?;
-    let mut stages: Vec<StageWithTally> = Vec::with_capacity(rows.len());
-    for (row, register) in rows {
-        let tally = register.map_or(Tally::default(), |(attended, possible, unauthorised, _)| {
-            stored_tally(attended, possible, unauthorised)
-        });
+    type Register = (Option<i16>, Option<i16>, Option<i16>);
+    type Row = (
+        Uuid,
+        i16,
+        i16,
+        Option<NaiveDate>,
+        i32,
+        i32,
+        bool,
+        i16,
+        Option<DateTime<Utc>>,
+        Option<i16>,
+        Option<i16>,
+        Option<i16>,
+    );
+    let query = StagesByKey {
+        trust: trust.0,
+        year: year.start_year(),
+        pupils,
+    };
+    let rows: Vec<Row> = query.load(conn).await?;
+    let mut stages: Vec<StageWithTally> = Vec::with_capacity(pupils.len());
+    for row in rows {
+        let register: Register = (row.9, row.10, row.11);
+        let tally = match register {
+            (Some(attended), Some(possible), Some(unauthorised)) => stored_tally(attended, possible, unauthorised),
+            _ => Tally::default(),
+        };
         match stages.last_mut() {
-            Some(last) if last.row.pupil_id == row.pupil_id => last.tally += tally,
-            _ => stages.push(StageWithTally { row, tally }),
+            Some(last) if last.row.pupil_id == row.0 => last.tally += tally,
+            _ => stages.push(StageWithTally {
+                row: StageRow {
+                    pupil_id: row.0,
+                    stage: row.1,
+                    academic_year: row.2,
+                    since: row.3,
+                    policy_version: row.4,
+                    episode: row.5,
+                    episode_open: row.6,
+                    raised_to: row.7,
+                    changed_at: row.8,
+                },
+                tally,
+            }),
         }
     }
     Ok(stages)
@@ -140,7 +210,9 @@ async fn work(store: Store, waiting: std::sync::Arc<tokio::sync::Mutex<mpsc::Rec
 }
 
 async fn answer(store: &Store, trust: TrustId, year: AcademicYear, reads: Vec<Read>) {
-    let pupils: Vec<Uuid> = reads.iter().map(|read| read.pupil).collect();
+    let mut pupils: Vec<Uuid> = reads.iter().map(|read| read.pupil).collect();
+    pupils.sort_unstable();
+    pupils.dedup();
     let found = async {
         let mut transaction = store.begin(trust).await?;
         let stages = stages_of(&mut transaction, trust, year, &pupils).await?;

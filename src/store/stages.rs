@@ -15,7 +15,7 @@ use crate::domain::tally::Tally;
 
 /// A pupil's stage as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable, QueryableByName)]
-#[diesel(table_name = pupil_stages)]
+#[diesel(table_name = pupil_stages, check_for_backend(diesel::pg::Pg))]
 pub struct StageRow {
     /// The pupil.
     pub pupil_id: Uuid,
@@ -44,40 +44,27 @@ impl StageRow {
     }
 }
 
-/// The columns of [`StageRow`], in order.
-pub const STAGE_COLUMNS: (
-    pupil_stages::pupil_id,
-    pupil_stages::stage,
-    pupil_stages::academic_year,
-    pupil_stages::since,
-    pupil_stages::policy_version,
-    pupil_stages::episode,
-    pupil_stages::episode_open,
-    pupil_stages::raised_to,
-    pupil_stages::changed_at,
-) = (
-    pupil_stages::pupil_id,
-    pupil_stages::stage,
-    pupil_stages::academic_year,
-    pupil_stages::since,
-    pupil_stages::policy_version,
-    pupil_stages::episode,
-    pupil_stages::episode_open,
-    pupil_stages::raised_to,
-    pupil_stages::changed_at,
-);
-
 /// Locks pupils in the order of their identifiers, so that no two writers wait for each other, and returns their stages
 /// in that order. Pupils that the trust does not have are left out.
 pub async fn lock(conn: &mut AsyncPgConnection, trust: TrustId, pupils: &[Uuid]) -> Result<Vec<StageRow>, StoreError> {
-    Ok(pupil_stages::table
-        .filter(pupil_stages::trust_id.eq(trust.0))
-        .filter(pupil_stages::pupil_id.eq_any(pupils))
-        .order(pupil_stages::pupil_id)
-        .select(STAGE_COLUMNS)
-        .for_no_key_update()
-        .load(conn)
-        .await?)
+    let mut keys = pupils.to_vec();
+    keys.sort_unstable();
+    keys.dedup();
+    let rows = diesel::sql_query(
+        "SELECT s.*
+         FROM unnest($2) AS k(pupil_id)
+         CROSS JOIN LATERAL (
+             SELECT pupil_id, stage, academic_year, since, policy_version, episode, episode_open, raised_to, changed_at
+             FROM pupil_stages
+             WHERE trust_id = $1 AND pupil_id = k.pupil_id
+             FOR NO KEY UPDATE
+         ) AS s",
+    )
+    .bind::<sql_types::Uuid, _>(trust.0)
+    .bind::<sql_types::Array<sql_types::Uuid>, _>(keys)
+    .load(conn)
+    .await?;
+    Ok(rows)
 }
 
 /// Pupils whose stage was judged in an earlier academic year.
@@ -103,12 +90,13 @@ pub async fn update(conn: &mut AsyncPgConnection, trust: TrustId, rows: &[StageR
         return Ok(());
     }
     diesel::sql_query(
-        "UPDATE pupil_stages s
-         SET stage = n.stage, academic_year = n.academic_year, since = n.since, policy_version = n.policy_version,
-             episode = n.episode, episode_open = n.episode_open, raised_to = n.raised_to, changed_at = n.changed_at
-         FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10)
-             AS n(pupil_id, stage, academic_year, since, policy_version, episode, episode_open, raised_to, changed_at)
-         WHERE s.trust_id = $1 AND s.pupil_id = n.pupil_id",
+        "INSERT INTO pupil_stages (trust_id, pupil_id, stage, academic_year, since, policy_version, episode, episode_open,
+             raised_to, changed_at)
+         SELECT $1, n.* FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10) AS n
+         ON CONFLICT (trust_id, pupil_id) DO UPDATE
+         SET stage = EXCLUDED.stage, academic_year = EXCLUDED.academic_year, since = EXCLUDED.since,
+             policy_version = EXCLUDED.policy_version, episode = EXCLUDED.episode, episode_open = EXCLUDED.episode_open,
+             raised_to = EXCLUDED.raised_to, changed_at = EXCLUDED.changed_at",
     )
     .bind::<sql_types::Uuid, _>(trust.0)
     .bind::<sql_types::Array<sql_types::Uuid>, _>(column(rows, |row| row.pupil_id))
@@ -264,8 +252,12 @@ pub async fn write_episodes(
             "UPDATE episodes e
              SET raised_at = e.raised_at || array_fill($5, ARRAY[n.raised_to - cardinality(e.raised_at)])
              FROM unnest($2, $3, $4) AS n(pupil_id, episode, raised_to)
-             WHERE e.trust_id = $1 AND e.pupil_id = n.pupil_id AND e.episode = n.episode
-                 AND n.raised_to > cardinality(e.raised_at)",
+             CROSS JOIN LATERAL (
+                 SELECT ctid FROM episodes
+                 WHERE trust_id = $1 AND pupil_id = n.pupil_id AND episode = n.episode
+                 OFFSET 0
+             ) AS found
+             WHERE e.ctid = found.ctid AND e.trust_id = $1 AND n.raised_to > cardinality(e.raised_at)",
         )
         .bind::<sql_types::Uuid, _>(trust.0)
         .bind::<sql_types::Array<sql_types::Uuid>, _>(column(&changes.raised, |row| row.0))
@@ -279,7 +271,12 @@ pub async fn write_episodes(
         diesel::sql_query(
             "UPDATE episodes e SET closed_at = $4
              FROM unnest($2, $3) AS n(pupil_id, episode)
-             WHERE e.trust_id = $1 AND e.pupil_id = n.pupil_id AND e.episode = n.episode",
+             CROSS JOIN LATERAL (
+                 SELECT ctid FROM episodes
+                 WHERE trust_id = $1 AND pupil_id = n.pupil_id AND episode = n.episode
+                 OFFSET 0
+             ) AS found
+             WHERE e.ctid = found.ctid AND e.trust_id = $1",
         )
         .bind::<sql_types::Uuid, _>(trust.0)
         .bind::<sql_types::Array<sql_types::Uuid>, _>(column(&changes.closed, |row| row.0))

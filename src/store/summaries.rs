@@ -87,21 +87,23 @@ pub async fn pupils_by_stage(
              FROM enrolments e
              WHERE e.trust_id = $1 AND e.start_date <= $2 AND (e.end_date IS NULL OR e.end_date >= $2)
                  AND ($5::uuid IS NULL OR e.school_id = $5)
-         ), counts AS MATERIALIZED (
-             SELECT r.pupil_id, sum(r.attended)::bigint AS attended, sum(r.possible)::bigint AS possible
-             FROM registers r
-             WHERE r.trust_id = $1 AND r.academic_year = $3
-                 AND ($5::uuid IS NULL OR r.pupil_id IN (SELECT roll.pupil_id FROM roll))
-             GROUP BY r.pupil_id
          ), pupil AS MATERIALIZED (
-             SELECT s.pupil_id, s.stage, coalesce(c.attended, 0) AS attended, coalesce(c.possible, 0) AS possible
-             FROM pupil_stages s
-             LEFT JOIN counts c ON c.pupil_id = s.pupil_id
-             WHERE s.trust_id = $1 AND s.pupil_id IN (SELECT roll.pupil_id FROM roll)
+             SELECT roll.school_id, roll.pupil_id, s.stage, r.attended, r.possible,
+                 row_number() OVER (PARTITION BY roll.pupil_id ORDER BY roll.school_id) = 1 AS first
+             FROM roll
+             CROSS JOIN LATERAL (
+                 SELECT s.stage FROM pupil_stages s WHERE s.trust_id = $1 AND s.pupil_id = roll.pupil_id OFFSET 0
+             ) AS s
+             CROSS JOIN LATERAL (
+                 SELECT coalesce(sum(r.attended), 0) AS attended, coalesce(sum(r.possible), 0) AS possible
+                 FROM registers r
+                 WHERE r.trust_id = $1 AND r.pupil_id = roll.pupil_id AND r.academic_year = $3
+             ) AS r
          ), counted AS (
-             SELECT roll.school_id, pupil.* FROM roll JOIN pupil ON pupil.pupil_id = roll.pupil_id
+             SELECT school_id, stage, attended, possible FROM pupil
              UNION ALL
-             SELECT NULL::uuid, pupil.* FROM pupil WHERE $5::uuid IS NULL
+             -- The whole trust, where a pupil of two schools counts once.
+             SELECT NULL, stage, attended, possible FROM pupil WHERE first AND $5::uuid IS NULL
          )
          SELECT school_id, stage, count(*) AS pupils,
              count(*) FILTER (WHERE possible = 0 OR possible < $4) AS too_little_data,

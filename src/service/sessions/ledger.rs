@@ -46,6 +46,8 @@ struct RegisterEntry<'a> {
     year: AcademicYear,
     /// Whether it is in the store already.
     stored: bool,
+    /// Whether all of its marks were loaded, and not the window alone.
+    whole: bool,
     /// How many places the stored register has.
     length: usize,
     /// The first place of `bytes`.
@@ -161,6 +163,7 @@ impl<'a> Ledger<'a> {
             enrolment,
             year,
             stored: true,
+            whole,
             length: usize::try_from(length).unwrap_or_default(),
             offset,
             bytes: part,
@@ -209,6 +212,7 @@ impl<'a> Ledger<'a> {
                     enrolment,
                     year,
                     stored: false,
+                    whole: false,
                     length: 0,
                     offset: self.window.offset,
                     bytes: Vec::new(),
@@ -376,10 +380,10 @@ impl<'a> Ledger<'a> {
         entries.collect()
     }
 
-    /// The registers that are to be written: those in the store already, and those that are not.
-    pub(super) fn take_writes(&mut self) -> (Vec<RegisterWrite>, Vec<RegisterWrite>) {
-        let mut updates = Vec::new();
-        let mut inserts = Vec::new();
+    /// The registers that are to be written: whole ones, and those of which the window alone was loaded, with its offset.
+    pub(super) fn take_writes(&mut self) -> (Vec<RegisterWrite>, usize, Vec<RegisterWrite>) {
+        let mut whole = Vec::new();
+        let mut parts = Vec::new();
         // Without a window the marks serve the judgement as well.
         let keep_marks = self.window == Window::WHOLE;
         for register in &mut self.registers {
@@ -393,34 +397,27 @@ impl<'a> Ledger<'a> {
             } else {
                 std::mem::take(&mut register.bytes)
             };
-            // What is left off at the end is written as no mark: a mark there may have been taken away.
-            let covered = if register.offset == 0 {
-                register.length
-            } else {
-                self.window.length
-            };
-            if register.stored && bytes.len() < covered {
-                bytes.resize(covered, 0);
-            }
             register.tally_outside = tally;
+            let part = register.stored && !register.whole;
+            if part {
+                // What is left off at the end is written as no mark: a mark there may have been taken away.
+                bytes.resize(self.window.length, 0);
+            } else if register.offset > 0 {
+                bytes.splice(0..0, std::iter::repeat_n(0, register.offset));
+            }
             let entry = &self.enrolments[register.enrolment];
             let write = RegisterWrite {
                 pupil_id: self.pupils[entry.pupil].row.pupil_id,
                 enrolment_id: entry.enrolment_id,
                 school_id: entry.school_id,
                 year: register.year,
-                offset: register.offset,
                 bytes,
                 tally,
                 next_mark_on,
             };
-            if register.stored {
-                updates.push(write);
-            } else {
-                inserts.push(write);
-            }
+            if part { &mut parts } else { &mut whole }.push(write);
         }
-        (updates, inserts)
+        (whole, self.window.offset, parts)
     }
 
     /// Judges the pupils whose register of the current year was touched. Comes after the registers were written.

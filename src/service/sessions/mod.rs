@@ -145,9 +145,9 @@ impl Service {
         }
         let mut judging = Judging::new(&policy, moment);
         let (revisions, first_entries) = (ledger.take_revisions(), ledger.first_entries());
-        let (updates, inserts) = ledger.take_writes();
-        registers::update(transaction, trust, updates).await?;
-        registers::insert(transaction, trust, inserts).await?;
+        let (whole, offset, parts) = ledger.take_writes();
+        registers::write_whole(transaction, trust, whole).await?;
+        registers::write_part(transaction, trust, offset, parts).await?;
         registers::append_revisions(transaction, trust, request.id, moment.now, &revisions).await?;
         registers::append_first_entries(transaction, trust, request.id, moment.now, first_entries).await?;
         ledger.judge(transaction, trust, &mut judging).await?;
