@@ -58,6 +58,7 @@ pub async fn serve(
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(crate::proto::DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
     };
     let roll_over = tokio::spawn(keep_rolling_over(service.clone()));
     let (stopping, mut stopped) = tokio::sync::watch::channel(false);

@@ -5,7 +5,7 @@ use diesel_async::AsyncPgConnection;
 use uuid::Uuid;
 
 use super::error::Resource;
-use super::transaction::{existing_pupil, finish};
+use super::transaction::{existing_pupil, finish, retry};
 use super::{Page, PageOf, Service, ServiceError, one_more};
 use crate::domain::action::{Action, ActionEntry, ActionName, ActionState, Entry, IllegalMove};
 use crate::domain::identifiers::{PupilKey, TrustId};
@@ -55,6 +55,7 @@ impl Service {
         filter: &ActionFilter,
         page: Page<ActionKey>,
     ) -> Result<PageOf<Action, ActionKey>, ServiceError> {
+        self.roll_over(trust).await?;
         let mut transaction = self.store.begin(trust).await?;
         let outcome = list_pupil_actions(&mut transaction, trust, pupil, filter, page).await;
         finish(transaction, outcome).await
@@ -78,9 +79,13 @@ impl Service {
     /// state does not allow the move, `Invalid` where the move needs a reason or the request identifier was used for
     /// something else.
     pub async fn progress_action(&self, trust: TrustId, asked: &ActionMove) -> Result<Action, ServiceError> {
-        let mut transaction = self.store.begin(trust).await?;
-        let outcome = self.move_action(&mut transaction, trust, asked).await;
-        finish(transaction, outcome).await
+        self.roll_over(trust).await?;
+        retry(|| async {
+            let mut transaction = self.store.begin(trust).await?;
+            let outcome = self.move_action(&mut transaction, trust, asked).await;
+            finish(transaction, outcome).await
+        })
+        .await
     }
 
     /// Adds a note to an action's log, and returns the entry and the action as it is then. Recorded work begins an
@@ -94,9 +99,13 @@ impl Service {
         trust: TrustId,
         asked: &ActionNote,
     ) -> Result<(ActionEntry, Action), ServiceError> {
-        let mut transaction = self.store.begin(trust).await?;
-        let outcome = self.note_action(&mut transaction, trust, asked).await;
-        finish(transaction, outcome).await
+        self.roll_over(trust).await?;
+        retry(|| async {
+            let mut transaction = self.store.begin(trust).await?;
+            let outcome = self.note_action(&mut transaction, trust, asked).await;
+            finish(transaction, outcome).await
+        })
+        .await
     }
 
     /// Lists an action's log in the order of its entries. The key of a page is an entry's ordinal.
@@ -109,6 +118,7 @@ impl Service {
         name: &ActionName,
         page: Page<i32>,
     ) -> Result<PageOf<ActionEntry, i32>, ServiceError> {
+        self.roll_over(trust).await?;
         let mut transaction = self.store.begin(trust).await?;
         let outcome = list_action_entries(&mut transaction, trust, name, page).await;
         finish(transaction, outcome).await

@@ -78,7 +78,7 @@ impl<'a> Judging<'a> {
             since,
             ..row.clone()
         };
-        self.raise(&mut judged, to);
+        self.raise(&mut judged, row.academic_year < self.moment.year.start_year(), to);
         if from != to {
             judged.policy_version = self.policy.version;
             judged.changed_at = Some(self.moment.now);
@@ -99,8 +99,12 @@ impl<'a> Judging<'a> {
 
     /// Reaching a stage raises its provisions, and those of the stages passed over, once an episode. An episode begins
     /// when a pupil leaves stage U, and ends on the return to it or when the academic year turns.
-    fn raise(&mut self, row: &mut StageRow, to: Stage) {
+    fn raise(&mut self, row: &mut StageRow, of_earlier_year: bool, to: Stage) {
         let number = i16::from(to.number());
+        if row.episode_open && of_earlier_year {
+            self.episodes.closed.push((row.pupil_id, row.episode));
+            row.episode_open = false;
+        }
         if row.episode_open && to == Stage::Universal {
             self.episodes.closed.push((row.pupil_id, row.episode));
             row.episode_open = false;

@@ -29,6 +29,8 @@ pub struct Recorded<T> {
 pub(super) struct Request<'a> {
     /// The caller's name for it.
     pub id: Uuid,
+    /// The field that holds the name.
+    pub field: &'static str,
     /// A digest of its content.
     pub fingerprint: &'a [u8],
 }
@@ -47,7 +49,7 @@ pub(super) async fn earlier<T: DeserializeOwned>(
     };
     if earlier.fingerprint != request.fingerprint {
         return Err(ServiceError::invalid(
-            "request_id",
+            request.field,
             "REQUEST_ID_REUSED",
             "another request was made under this request_id: give a new one for new content, the old one only for a retry",
         ));

@@ -153,6 +153,38 @@ async fn a_new_academic_year_begins_with_no_marks() {
 }
 
 #[tokio::test]
+async fn an_episode_ends_with_its_academic_year_even_where_the_pupil_never_was_at_u_between() {
+    let world = World::on("2026-07-20").await;
+    let school = world.school("100001").await;
+    let pupil = world.pupil("ada", &school).await;
+    world.record_days(&pupil, "2026-06-01", "2026-07-17", "O", "O").await;
+    // Absence of the new year entered ahead; nobody asks, and nothing runs, until November.
+    world.record_days(&pupil, "2026-09-01", "2026-09-30", "O", "O").await;
+    assert_eq!(world.actions_of(&pupil).await[0].episode, 1);
+    world.turn_to("2026-11-02");
+    let stage = world.stage(&pupil).await;
+    assert_eq!((stage.stage(), stage.episode), (Stage::Five, 2));
+    let raised = world.actions_of(&pupil).await;
+    assert_eq!(
+        (raised.len(), raised[0].episode, raised[0].no_longer_required),
+        (40, 2, false)
+    );
+    let earlier = pb::GetActionRequest {
+        trust_id: world.trust_id.clone(),
+        name: raised[0].name.replace("/episodes/2/", "/episodes/1/"),
+    };
+    let earlier = world
+        .actions()
+        .get_action(earlier)
+        .await
+        .unwrap()
+        .into_inner()
+        .action
+        .unwrap();
+    assert!(earlier.no_longer_required, "open still, and flagged: a person decides");
+}
+
+#[tokio::test]
 async fn a_pupil_is_found_by_every_identifier_and_one_of_another_trust_is_not_found() {
     let world = World::on("2025-09-15").await;
     let school = world.school("100001").await;

@@ -88,6 +88,7 @@ impl Service {
     ) -> Result<Recorded<UpsertOutcome>, ServiceError> {
         let asked = Request {
             id: request.request_id,
+            field: "request_id",
             fingerprint: &request.fingerprint,
         };
         if let Some(earlier) = recorded::earlier(conn, trust, asked).await? {

@@ -124,6 +124,7 @@ impl Service {
     ) -> Result<Recorded<SessionBatchOutcome>, ServiceError> {
         let request = Request {
             id: batch.request_id,
+            field: "batch.request_id",
             fingerprint: &batch.fingerprint,
         };
         if let Some(earlier) = recorded::earlier(transaction, trust, request).await? {
