@@ -56,7 +56,7 @@ pub enum ServiceError {
     #[error("{}", describe(.0))]
     Invalid(Vec<FieldViolation>),
     /// The trust has no such thing. The same whether it never was or is another trust's.
-    #[error("the trust has no such {}", .0.as_str())]
+    #[error("{}", absent(*.0))]
     NotFound(Resource),
     /// An identifier is already taken.
     #[error("{message}")]
@@ -108,6 +108,13 @@ impl ServiceError {
 impl From<FieldViolation> for ServiceError {
     fn from(violation: FieldViolation) -> ServiceError {
         ServiceError::Invalid(vec![violation])
+    }
+}
+
+fn absent(resource: Resource) -> String {
+    match resource {
+        Resource::Trust => "there is no such trust".to_owned(),
+        of_trust => format!("the trust has no such {}", of_trust.as_str()),
     }
 }
 
