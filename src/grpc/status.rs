@@ -87,13 +87,13 @@ fn invalid(message: &str, violations: Vec<FieldViolation>) -> Status {
 
 /// What went wrong in the database is for the log; the caller learns whether to try again.
 fn store(error: &StoreError) -> Status {
-    tracing::error!(error = %error, "the store failed");
+    if !matches!(error, StoreError::Shared(_)) {
+        tracing::error!(error = %error, "the store failed");
+    }
     match error {
-        StoreError::Pool(_) | StoreError::Connection(_) => {
-            let mut details = info("DATABASE_UNAVAILABLE");
-            details.set_retry_info(Some(Duration::from_secs(1)));
-            Status::with_error_details(Code::Unavailable, "the database cannot be reached: try again", details)
-        }
+        StoreError::Shared(error) => store(error),
+        StoreError::Pool(_) | StoreError::Connection(_) | StoreError::Stopped => unavailable(),
+        lost if lost.is_lost_connection() => unavailable(),
         transient if transient.is_transient() => {
             let mut details = info("CONFLICT");
             details.set_retry_info(Some(Duration::from_millis(100)));
@@ -128,4 +128,10 @@ pub fn batch_refusal(error: ServiceError) -> Result<pb::SessionBatchRefusal, Ser
         }),
         error => Err(error),
     }
+}
+
+fn unavailable() -> Status {
+    let mut details = info("DATABASE_UNAVAILABLE");
+    details.set_retry_info(Some(Duration::from_secs(1)));
+    Status::with_error_details(Code::Unavailable, "the database cannot be reached: try again", details)
 }

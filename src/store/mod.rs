@@ -52,15 +52,36 @@ pub enum StoreError {
     /// The service is stopping.
     #[error("the service is stopping")]
     Stopped,
-    /// A read that was shared with others failed; the log says why.
-    #[error("a shared read failed")]
-    SharedRead,
+    /// A read that was shared with others failed.
+    #[error("a shared read failed: {0}")]
+    Shared(std::sync::Arc<StoreError>),
     /// A migration failed.
     #[error("a migration failed: {0}")]
     Migration(String),
 }
 
 impl StoreError {
+    /// Whether the connection to the database was lost.
+    pub fn is_lost_connection(&self) -> bool {
+        use diesel::result::{DatabaseErrorKind, Error};
+        let lost = [
+            "terminating connection",
+            "the database system is shutting down",
+            "the database system is starting up",
+        ];
+        match self {
+            StoreError::Shared(error) => error.is_lost_connection(),
+            StoreError::Query(Error::DatabaseError(
+                DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand,
+                _,
+            )) => true,
+            StoreError::Query(Error::DatabaseError(_, information)) => {
+                lost.iter().any(|words| information.message().starts_with(words))
+            }
+            _ => false,
+        }
+    }
+
     /// Whether the same transaction may succeed if it begins anew: another one was in the way (a lost race for a key, a
     /// deadlock, a serialization failure).
     pub fn is_transient(&self) -> bool {
@@ -104,11 +125,26 @@ impl Store {
 
     /// Begins a transaction that sees the rows of one trust. Dropped without a commit, it is rolled back.
     pub async fn begin(&self, trust: TrustId) -> Result<TrustTransaction, StoreError> {
-        let mut connection = self.pool.get().await?;
+        // Connections that died in the pool (the database was restarted) are only found out by using them: each is
+        // thrown away, until one lives or a new one cannot be made.
+        for _ in 0..self.pool.status().max_size {
+            match self.begin_once(trust).await {
+                Err(error) if error.is_lost_connection() => tracing::debug!(error = %error, "a connection was lost"),
+                begun => return begun,
+            }
+        }
+        self.begin_once(trust).await
+    }
+
+    async fn begin_once(&self, trust: TrustId) -> Result<TrustTransaction, StoreError> {
+        let connection = self.pool.get().await?;
+        let mut transaction = TrustTransaction {
+            connection: Some(connection),
+        };
         // The trust is a UUID, so it can be written into the statement: SET takes no parameters.
         let begin = format!("BEGIN; SET LOCAL app.trust_id = '{trust}'");
-        AnsiTransactionManager::begin_transaction_sql(&mut *connection, &begin).await?;
-        Ok(TrustTransaction { connection })
+        AnsiTransactionManager::begin_transaction_sql(transaction.deref_mut(), &begin).await?;
+        Ok(transaction)
     }
 }
 
@@ -121,22 +157,25 @@ async fn connect_as_service(url: &str) -> diesel::ConnectionResult<AsyncPgConnec
     Ok(connection)
 }
 
-/// A transaction of one trust. The pool closes a connection that comes back within a transaction, so one that is dropped
-/// (an error, a call that was cancelled) stops its work and leaves nothing.
+/// A transaction of one trust. One that is dropped before it ends (an error, a call that was given up) closes its
+/// connection, so that it leaves nothing written and nothing locked.
 pub struct TrustTransaction {
-    connection: Object<AsyncPgConnection>,
+    /// There until the transaction has ended.
+    connection: Option<Object<AsyncPgConnection>>,
 }
 
 impl TrustTransaction {
     /// Commits. What was written is durable when this returns.
     pub async fn commit(mut self) -> Result<(), StoreError> {
-        AnsiTransactionManager::commit_transaction(&mut *self.connection).await?;
+        AnsiTransactionManager::commit_transaction(self.deref_mut()).await?;
+        self.connection = None;
         Ok(())
     }
 
     /// Takes everything back, and gives the connection back whole.
     pub async fn rollback(mut self) -> Result<(), StoreError> {
-        AnsiTransactionManager::rollback_transaction(&mut *self.connection).await?;
+        AnsiTransactionManager::rollback_transaction(self.deref_mut()).await?;
+        self.connection = None;
         Ok(())
     }
 }
@@ -145,12 +184,28 @@ impl Deref for TrustTransaction {
     type Target = AsyncPgConnection;
 
     fn deref(&self) -> &AsyncPgConnection {
-        &self.connection
+        match &self.connection {
+            Some(connection) => connection,
+            // Only `commit` and `rollback` take it out, and they consume the transaction.
+            None => unreachable!("a transaction that has ended is not used"),
+        }
     }
 }
 
 impl DerefMut for TrustTransaction {
     fn deref_mut(&mut self) -> &mut AsyncPgConnection {
-        &mut self.connection
+        match &mut self.connection {
+            Some(connection) => connection,
+            None => unreachable!("a transaction that has ended is not used"),
+        }
+    }
+}
+
+impl Drop for TrustTransaction {
+    fn drop(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            // Given back to the pool it would keep its locks until somebody takes it out again.
+            drop(Object::take(connection));
+        }
     }
 }

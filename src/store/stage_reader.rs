@@ -157,9 +157,9 @@ async fn answer(store: &Store, trust: TrustId, year: AcademicYear, reads: Vec<Re
             }
         }
         Err(error) => {
-            tracing::error!(error = %error, reads = reads.len(), "point reads failed");
+            let error = std::sync::Arc::new(error);
             for read in reads {
-                let _ = read.answer.send(Err(StoreError::SharedRead));
+                let _ = read.answer.send(Err(StoreError::Shared(error.clone())));
             }
         }
     }

@@ -4,6 +4,8 @@
 mod actions;
 mod admin;
 mod common;
+mod faults;
+mod import;
 mod properties;
 mod published;
 mod pupils;
