@@ -19,9 +19,14 @@ const SERVER_VERSION_MIN: i32 = 150_000;
 
 /// Says what is wrong with the installation and what to change: the database or the private Postgres, its tables, the
 /// service's role in it, and the service at its address.
-///
-/// Exit codes: 0 all is well; 1 something is wrong.
 #[derive(clap::Args, Clone, Debug)]
+#[command(after_help = "\
+Examples:
+  graduated-response doctor                         the private Postgres, and the service on this machine
+  DATABASE_URL=postgresql://... graduated-response doctor
+  graduated-response doctor --json                  for a program
+
+Exit codes: 0 all is well; 1 something is wrong.")]
 pub struct DoctorArgs {
     #[command(flatten)]
     database: DatabaseArgs,

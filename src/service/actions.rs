@@ -66,6 +66,7 @@ impl Service {
     /// # Errors
     /// `NotFound` where it was never raised.
     pub async fn get_action(&self, trust: TrustId, name: &ActionName) -> Result<Action, ServiceError> {
+        self.roll_over(trust).await?;
         let mut transaction = self.store.begin(trust).await?;
         let outcome = existing(&mut transaction, trust, name).await;
         finish(transaction, outcome).await
@@ -132,7 +133,9 @@ impl Service {
     ) -> Result<Action, ServiceError> {
         let action = locked(conn, trust, &asked.name).await?;
         let replayed = appended_before(conn, trust, &asked.name, asked.request, |entry| {
-            matches!(entry, Entry::StateChange { .. })
+            let same = |to: ActionState, reason: &str| to == asked.to && reason == asked.reason;
+            matches!(&entry.entry, Entry::StateChange { to, reason, .. } if same(*to, reason))
+                && entry.recorded_by == asked.recorded_by
         });
         if replayed.await?.is_some() {
             return Ok(action);
@@ -175,7 +178,7 @@ impl Service {
     ) -> Result<(ActionEntry, Action), ServiceError> {
         let action = locked(conn, trust, &asked.name).await?;
         let replayed = appended_before(conn, trust, &asked.name, asked.request, |entry| {
-            matches!(entry, Entry::Note(_))
+            matches!(&entry.entry, Entry::Note(text) if *text == asked.text) && entry.recorded_by == asked.recorded_by
         });
         if let Some(entry) = replayed.await? {
             return Ok((entry, action));
@@ -240,20 +243,20 @@ async fn locked(conn: &mut AsyncPgConnection, trust: TrustId, name: &ActionName)
 }
 
 /// The entry that an earlier request with the same identifier appended to the same log; nothing where the request is
-/// new. Refused where it appended to another log, or another kind of entry.
+/// new. Refused where it appended to another log, or something else than is asked for now.
 async fn appended_before(
     conn: &mut AsyncPgConnection,
     trust: TrustId,
     name: &ActionName,
     request: Option<Uuid>,
-    same_kind: impl Fn(&Entry) -> bool,
+    same: impl Fn(&ActionEntry) -> bool,
 ) -> Result<Option<ActionEntry>, ServiceError> {
     let Some(request) = request else {
         return Ok(None);
     };
     match actions::find_entry_of_request(conn, trust, request).await? {
         None => Ok(None),
-        Some((of_action, entry)) if of_action == *name && same_kind(&entry.entry) => Ok(Some(entry)),
+        Some((of_action, entry)) if of_action == *name && same(&entry) => Ok(Some(entry)),
         Some(_) => Err(request_id_reused()),
     }
 }

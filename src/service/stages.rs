@@ -131,17 +131,14 @@ impl Explanation {
                 self.minimum_possible
             ));
         }
-        if let Some(nearest) = self.improves.first() {
-            sentences.push(format!(
-                "{} sessions attended in a row would reach stage {}.",
-                nearest.sessions, nearest.stage
-            ));
-        }
-        if let Some(nearest) = self.worsens.first() {
-            sentences.push(format!(
-                "{} sessions missed in a row would reach stage {}.",
-                nearest.sessions, nearest.stage
-            ));
+        for (nearest, done) in [(self.improves.first(), "attended"), (self.worsens.first(), "missed")] {
+            sentences.extend(nearest.map(|nearest| match nearest.sessions {
+                1 => format!("1 session {done} would reach stage {}.", nearest.stage),
+                sessions => format!(
+                    "{sessions} sessions {done} in a row would reach stage {}.",
+                    nearest.stage
+                ),
+            }));
         }
         if tally.severely_absent() {
             sentences.push("Half or more of the possible sessions were missed: severe absence.".to_owned());
@@ -150,8 +147,9 @@ impl Explanation {
         }
         let outside: usize = self.codes.iter().map(|count| count.outside_validity).sum();
         if outside > 0 {
+            let have = if outside == 1 { "session has" } else { "sessions have" };
             sentences.push(format!(
-                "{outside} sessions have a code outside the dates of its validity: counted by its category."
+                "{outside} {have} a code outside the dates of its validity: counted by its category."
             ));
         }
         sentences

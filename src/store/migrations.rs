@@ -1,6 +1,6 @@
 //! Migrations, embedded in the binary and run under an advisory lock, so that replicas may start together.
 
-use diesel::migration::{Migration, MigrationSource};
+use diesel::migration::{Migration, MigrationSource, MigrationVersion};
 use diesel::pg::Pg;
 use diesel_async::{AsyncConnection, AsyncMigrationHarness, AsyncPgConnection, SimpleAsyncConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
@@ -23,6 +23,20 @@ pub struct MigrationStatus {
 
 fn failed(error: impl std::fmt::Display) -> StoreError {
     StoreError::Migration(error.to_string())
+}
+
+/// Every migration that this binary knows, in order.
+fn known() -> Result<Vec<Box<dyn Migration<Pg>>>, StoreError> {
+    let mut known: Vec<Box<dyn Migration<Pg>>> = MIGRATIONS.migrations().map_err(failed)?;
+    known.sort_by(|one, other| one.name().version().cmp(&other.name().version()));
+    Ok(known)
+}
+
+/// The version and name of a migration, of which the database keeps the version alone.
+fn name(version: &MigrationVersion<'_>) -> Result<String, StoreError> {
+    let known = known()?;
+    let migration = known.iter().find(|migration| migration.name().version() == *version);
+    Ok(migration.map_or_else(|| version.to_string(), |migration| migration.name().to_string()))
 }
 
 /// Runs `work` on a connection of its own that holds the lock. The role of `url` must own the tables.
@@ -48,7 +62,7 @@ async fn locked<T: Send + 'static>(
 pub async fn up(url: &str) -> Result<Vec<String>, StoreError> {
     locked(url, |harness| {
         let applied = harness.run_pending_migrations(MIGRATIONS).map_err(failed)?;
-        Ok(applied.iter().map(ToString::to_string).collect())
+        applied.iter().map(name).collect()
     })
     .await
 }
@@ -60,7 +74,7 @@ pub async fn down(url: &str) -> Result<Option<String>, StoreError> {
             return Ok(None);
         }
         let reverted = harness.revert_last_migration(MIGRATIONS).map_err(failed)?;
-        Ok(Some(reverted.to_string()))
+        name(&reverted).map(Some)
     })
     .await
 }
@@ -70,16 +84,11 @@ pub async fn status(url: &str) -> Result<Vec<MigrationStatus>, StoreError> {
     locked(url, |harness| {
         let pending = harness.pending_migrations(MIGRATIONS).map_err(failed)?;
         let pending: Vec<_> = pending.iter().map(|migration| migration.name().version()).collect();
-        let known: Vec<Box<dyn Migration<Pg>>> = MIGRATIONS.migrations().map_err(failed)?;
-        let mut statuses: Vec<_> = known
-            .iter()
-            .map(|migration| MigrationStatus {
-                name: migration.name().to_string(),
-                applied: !pending.contains(&migration.name().version()),
-            })
-            .collect();
-        statuses.sort_by(|one, other| one.name.cmp(&other.name));
-        Ok(statuses)
+        let statuses = known()?.into_iter().map(|migration| MigrationStatus {
+            name: migration.name().to_string(),
+            applied: !pending.contains(&migration.name().version()),
+        });
+        Ok(statuses.collect())
     })
     .await
 }

@@ -1,5 +1,8 @@
 //! Trusts and schools, as callers see them.
 
+mod port;
+mod refusals;
+
 use graduated_response::proto as pb;
 use prost_types::FieldMask;
 use tonic::{Code, Status};

@@ -1,6 +1,7 @@
 //! The black-box suite: drives the service from outside, through its gRPC port, against a real Postgres.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+mod actions;
 mod admin;
 mod common;
 mod faults;
@@ -10,3 +11,4 @@ mod published;
 mod pupils;
 mod sessions;
 mod stages;
+mod store;

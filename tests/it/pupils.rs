@@ -1,5 +1,7 @@
 //! Pupils and their enrolments, as callers see them.
 
+mod refusals;
+
 use graduated_response::proto as pb;
 use graduated_response::service::Limits;
 use pb::EnrolmentKind::{Main, Sole, Subsidiary, Unspecified};

@@ -519,7 +519,7 @@ async fn an_explanation_gives_counts_fraction_band_and_what_moves_the_pupil() {
         "3 sessions attended in a row would reach stage 2.",
         "5 sessions missed in a row would reach stage 4.",
         "A tenth or more of the possible sessions were missed: persistent absence.",
-        "1 sessions have a code outside the dates of its validity: counted by its category.",
+        "1 session has a code outside the dates of its validity: counted by its category.",
     ]
     "#);
     let band = answer.band.unwrap();

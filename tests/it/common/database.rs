@@ -19,8 +19,18 @@ static SERVER: OnceCell<Server> = OnceCell::const_new();
 /// The URL of a new, migrated database.
 pub async fn database() -> String {
     let server = SERVER.get_or_init(start).await;
+    create(server, &server.template).await
+}
+
+/// The URL of a new database with nothing in it.
+pub async fn empty() -> String {
+    let server = SERVER.get_or_init(start).await;
+    create(server, "template1").await
+}
+
+async fn create(server: &Server, template: &str) -> String {
     let name = format!("test_{}", Uuid::new_v4().simple());
-    let create = format!("CREATE DATABASE {name} TEMPLATE {}", server.template);
+    let create = format!("CREATE DATABASE {name} TEMPLATE {template}");
     // A template may have one user at a time: two tests that begin together try again.
     for _ in 0..100 {
         match execute(&server.url, &create).await {

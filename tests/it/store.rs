@@ -1,0 +1,63 @@
+//! The database as an operator, an auditor and a person who queries by hand see it.
+
+mod migrations;
+mod plans;
+mod tenancy;
+mod views;
+
+use graduated_response::proto as pb;
+use tokio_postgres::Client;
+
+use super::common::World;
+use super::common::world::{at, enrolment, item, person, pupil_input, school_days};
+
+/// A world with two trusts, each of which has a row in every table: their UUIDs.
+async fn world_of_two_trusts() -> (World, [String; 2]) {
+    let mut world = World::on("2025-10-01").await;
+    let trusts = [world.trust_id.clone(), world.new_trust("Elm").await];
+    for trust in &trusts {
+        world.trust_id.clone_from(trust);
+        world.school("100001").await;
+        let pupil = pb::PupilInput {
+            upn: "Q999100125001".into(),
+            ..pupil_input("a", &[enrolment("100001", pb::EnrolmentKind::Sole, "2025-09-01", "")])
+        };
+        let pupil = world.upsert(vec![pupil]).await.unwrap().pupil_ids.remove(0);
+        let absent = school_days("2025-09-01", "2025-09-26", "O", "O");
+        world
+            .try_record(vec![item(&pupil, at("2025-09-01", "AM"), &absent)])
+            .await
+            .unwrap();
+        world.record(&pupil, at("2025-09-01", "AM"), "I").await;
+        let action = world.actions_of(&pupil).await.remove(0);
+        let begin = pb::ProgressActionRequest {
+            trust_id: trust.clone(),
+            name: action.name,
+            etag: action.etag,
+            to_state: pb::ActionState::InProgress.into(),
+            recorded_by: Some(person()),
+            ..pb::ProgressActionRequest::default()
+        };
+        world.actions().progress_action(begin).await.unwrap();
+    }
+    (world, trusts)
+}
+
+/// The relations of the service's schema of these kinds that have a trust, in order: `r` is a table, `v` a view.
+async fn with_trust(owner: &Client, kinds: &str) -> Vec<String> {
+    let rows = owner
+        .query(
+            "SELECT relname::text FROM pg_class
+             WHERE relnamespace = 'public'::regnamespace AND position(relkind::text IN $1) > 0
+                 AND EXISTS (SELECT FROM pg_attribute WHERE attrelid = pg_class.oid AND attname = 'trust_id')
+             ORDER BY relname",
+            &[&kinds],
+        )
+        .await
+        .unwrap();
+    rows.iter().map(|row| row.get(0)).collect()
+}
+
+async fn count(client: &Client, query: &str) -> i64 {
+    client.query_one(query, &[]).await.unwrap().get(0)
+}

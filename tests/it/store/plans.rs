@@ -1,0 +1,125 @@
+//! How Postgres answers the reads that have to stay cheap: by index, at the size of a trust.
+
+use std::sync::{Arc, Mutex};
+
+use diesel::connection::InstrumentationEvent;
+use diesel_async::{AsyncConnection, AsyncPgConnection};
+use graduated_response::domain::identifiers::TrustId;
+use graduated_response::domain::session::AcademicYear;
+use graduated_response::domain::stage::Stage;
+use graduated_response::store::SERVICE_ROLE;
+use graduated_response::store::stage_reader::stages_of;
+use graduated_response::store::stages::{StageFilter, list_pupils};
+use uuid::Uuid;
+
+use crate::common::{World, day};
+
+/// A world whose trust has ten schools of five hundred pupils, as an operator's bulk load would leave it.
+async fn world_of_five_thousand() -> World {
+    let world = World::on("2025-10-01").await;
+    let trust = &world.trust_id;
+    let fill = format!(
+        "INSERT INTO schools
+             SELECT '{trust}', md5('school' || n)::uuid, (100000 + n)::text, 'School ' || n, 3, NULL, 195, 1, now(), now()
+             FROM generate_series(0, 9) AS n;
+         INSERT INTO pupils
+             SELECT '{trust}', md5('pupil' || n)::uuid, '', '', NULL, NULL, 1, now(), now() FROM generate_series(1, 5000) AS n;
+         INSERT INTO enrolments
+             SELECT '{trust}', md5('enrolment' || n)::uuid, md5('pupil' || n)::uuid, md5('school' || n % 10)::uuid, 1,
+                 '2025-09-01', NULL
+             FROM generate_series(1, 5000) AS n;
+         INSERT INTO registers
+             SELECT '{trust}', md5('pupil' || n)::uuid, 2025, md5('enrolment' || n)::uuid, md5('school' || n % 10)::uuid,
+                 38, 40, 2, NULL, '\\x01'
+             FROM generate_series(1, 5000) AS n;
+         INSERT INTO pupil_stages
+             SELECT '{trust}', md5('pupil' || n)::uuid, n % 6, 2025, '2025-09-01', 1, 0, false, 0, now()
+             FROM generate_series(1, 5000) AS n;
+         ANALYZE"
+    );
+    world.sql().await.batch_execute(&fill).await.unwrap();
+    world
+}
+
+/// The statements that a read makes.
+async fn statements(world: &World, read: impl AsyncFnOnce(&mut AsyncPgConnection, TrustId)) -> Vec<String> {
+    let made = Arc::new(Mutex::new(Vec::new()));
+    let mut connection = AsyncPgConnection::establish(&world.url).await.unwrap();
+    let making = made.clone();
+    connection.set_instrumentation(move |event: InstrumentationEvent<'_>| {
+        if let InstrumentationEvent::StartQuery { query, .. } = event {
+            making.lock().unwrap().push(query.to_string());
+        }
+    });
+    read(&mut connection, TrustId(world.trust_id.parse().unwrap())).await;
+    drop(connection);
+    let made = made.lock().unwrap().clone();
+    // Behind the statement stand its values.
+    let statement = |text: &String| text.split("-- binds").next().unwrap().trim().to_owned();
+    made.iter().map(statement).collect()
+}
+
+/// How Postgres would answer a statement whatever its values, asked by the service for its trust.
+async fn plan(world: &World, statement: &str) -> String {
+    let client = world.sql().await;
+    let values = (1..).take_while(|number| statement.contains(&format!("${number}")));
+    let values = vec!["NULL"; values.count()].join(", ");
+    let prepare = format!(
+        "SET plan_cache_mode = force_generic_plan; SET ROLE {SERVICE_ROLE}; SET app.trust_id = '{}'; PREPARE read AS {statement}",
+        world.trust_id
+    );
+    client.batch_execute(&prepare).await.unwrap();
+    let rows = client
+        .query(&format!("EXPLAIN (COSTS OFF) EXECUTE read({values})"), &[])
+        .await
+        .unwrap();
+    let lines: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    lines.join("\n")
+}
+
+#[tokio::test]
+async fn a_pupils_stage_is_read_by_primary_keys() {
+    let world = world_of_five_thousand().await;
+    let made = statements(&world, async |connection, trust| {
+        let pupils = [Uuid::new_v4()];
+        let year = AcademicYear::clamped(day("2025-10-01"));
+        stages_of(connection, trust, year, &pupils).await.unwrap();
+    });
+    let made = made.await;
+    assert_eq!(made.len(), 1, "{made:?}");
+    let plan = plan(&world, &made[0]).await;
+    for index in ["pupil_stages_pkey", "registers_pkey"] {
+        assert!(plan.contains(index), "{plan}");
+    }
+    assert!(!plan.contains("Seq Scan"), "{plan}");
+}
+
+#[tokio::test]
+async fn a_page_of_a_schools_stages_is_read_by_indexes() {
+    let world = world_of_five_thousand().await;
+    let school: Uuid = {
+        let row = world
+            .sql()
+            .await
+            .query_one("SELECT school_id::text FROM schools LIMIT 1", &[])
+            .await;
+        row.unwrap().get::<_, String>(0).parse().unwrap()
+    };
+    for stages in [vec![], vec![Stage::Four, Stage::Five]] {
+        let made = statements(&world, async |connection, trust| {
+            let filter = StageFilter {
+                school: Some(school),
+                today: day("2025-10-01"),
+                stages: stages.clone(),
+                after: Some(Uuid::nil()),
+                ..StageFilter::default()
+            };
+            let found = list_pupils(connection, trust, &filter, 51).await.unwrap();
+            assert_eq!(found.len(), 51);
+        });
+        let made = made.await;
+        assert_eq!(made.len(), 1, "{made:?}");
+        let plan = plan(&world, &made[0]).await;
+        assert!(plan.contains("Index") && !plan.contains("Seq Scan"), "{plan}");
+    }
+}
