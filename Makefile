@@ -39,9 +39,9 @@ breaking: ## Check that the contract breaks no caller of the one on main (or AGA
 	buf breaking proto --against '$(AGAINST)'
 
 .PHONY: bench
-bench: ## Measure what is claimed about speed
+bench: ## Measure what is claimed about speed (BENCH='--quick', BENCH=--help)
 	scripts/install-postgres
-	cargo run --release --locked --bin bench
+	cargo bench --locked --bench service -- $(BENCH)
 
 .PHONY: format
 format: ## Format the code and the contract
