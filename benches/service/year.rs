@@ -16,9 +16,12 @@ pub const SCHOOL_DAYS: usize = 190;
 /// Pupils in a school.
 pub const PUPILS_IN_SCHOOL: usize = 1_000;
 
+/// A year, a month and a day.
+type Day = (i32, u32, u32);
+
 /// The first school day, then first and last days of what is no school: half terms, Christmas, Easter, May Day.
-const FIRST_DAY: (i32, u32, u32) = (2025, 9, 2);
-const CLOSED: [((i32, u32, u32), (i32, u32, u32)); 6] = [
+const FIRST_DAY: Day = (2025, 9, 2);
+const CLOSED: [(Day, Day); 6] = [
     ((2025, 10, 27), (2025, 10, 31)),
     ((2025, 12, 22), (2026, 1, 2)),
     ((2026, 2, 16), (2026, 2, 20)),

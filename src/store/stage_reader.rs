@@ -67,7 +67,7 @@ impl QueryFragment<Pg> for StagesByKey<'_> {
              FROM unnest(",
         );
         out.push_bind_param::<sql_types::Array<sql_types::Uuid>, _>(&self.pupils)?;
-        out.push_sql(") AS k(pupil_id) CROSS JOIN LATERAL (SELECT * FROM pupil_stages WHERE trust_id = ");
+        out.push_sql("::uuid[]) AS k(pupil_id) CROSS JOIN LATERAL (SELECT * FROM pupil_stages WHERE trust_id = ");
         out.push_bind_param::<sql_types::Uuid, _>(&self.trust)?;
         out.push_sql(
             " AND pupil_id = k.pupil_id OFFSET 0) AS s

@@ -197,7 +197,7 @@ async fn actions_are_listed_by_the_states_in_which_they_are() {
         let wanted = |action: &pb::Action| states.is_empty() || states.contains(&action.state());
         assert!(listed.iter().all(wanted), "{states:?}");
         if states == [Completed] {
-            assert_eq!(listed, [moved.clone()]);
+            assert_eq!(listed, std::slice::from_ref(&moved));
         }
     }
 }
