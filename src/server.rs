@@ -4,8 +4,8 @@ use std::future::Future;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
 
 use crate::grpc::actions::ActionHandler;
 use crate::grpc::admin::AdminHandler;
@@ -79,7 +79,6 @@ pub async fn serve(
     let server = Server::builder()
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .initial_stream_window_size(CONNECTION_WINDOW_BYTES)
-        .tcp_nodelay(true)
         .trace_fn(|request| {
             let mut path = request.uri().path().trim_start_matches('/').splitn(2, '/');
             let (service, method) = (path.next().unwrap_or(""), path.next().unwrap_or(""));
@@ -100,7 +99,9 @@ pub async fn serve(
         .add_service(sessions)
         .add_service(StageServiceServer::new(StageHandler::new(service.clone())))
         .add_service(ActionServiceServer::new(ActionHandler::new(service)));
-    let serving = server.serve_with_incoming_shutdown(TcpListenerStream::new(listener), signal);
+    // Answers are small: none waits for the acknowledgement of the one before.
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let serving = server.serve_with_incoming_shutdown(incoming, signal);
     let overdue = async move {
         // Fails only where the sender is gone, and then the server has ended.
         let _ = stopped.wait_for(|stopped| *stopped).await;

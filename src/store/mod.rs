@@ -3,7 +3,9 @@
 //! A statement that finds rows by many keys is written so that its plan is one index probe a key, whatever the planner
 //! believes of the tables: keys first, then `CROSS JOIN LATERAL` with `OFFSET 0`, which the planner may not turn round; and
 //! writes by key are `INSERT … ON CONFLICT DO UPDATE`. Of a table that was just filled and not yet analysed the planner
-//! believes that it is all but empty, and it then joins whole tables with each other.
+//! believes that it is all but empty, and it then joins whole tables with each other. For the same reason every plan is a
+//! generic one: of a trust that joined after the last ANALYZE the statistics say that it has no rows, and a plan made for
+//! that trust reads the whole of it for each key.
 
 pub mod actions;
 pub mod batches;
@@ -156,7 +158,9 @@ impl Store {
 async fn connect_as_service(url: &str) -> diesel::ConnectionResult<AsyncPgConnection> {
     let mut connection = AsyncPgConnection::establish(url).await?;
     connection
-        .batch_execute(&format!("SET ROLE {SERVICE_ROLE}; SET jit = off"))
+        .batch_execute(&format!(
+            "SET ROLE {SERVICE_ROLE}; SET jit = off; SET plan_cache_mode = force_generic_plan"
+        ))
         .await
         .map_err(diesel::ConnectionError::CouldntSetupConfiguration)?;
     Ok(connection)
