@@ -3,11 +3,16 @@
 //! Nothing here knows of Postgres, protobuf, tokio or the clock: a function that needs the day takes it as an argument.
 
 pub mod action;
+pub mod assessment;
+pub mod calendar;
 pub mod catalogue;
 pub mod code;
+pub mod hold;
 pub mod identifiers;
 pub mod person;
+pub mod policy;
 pub mod pupil;
+pub mod record;
 pub mod register;
 pub mod session;
 pub mod stage;

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::policy::{Brake, DaysToDue, PenaltyRule, Scope, Trigger, Window};
 use super::tally::Tally;
 
 /// The six stages of the graduated response, in order of need.
@@ -122,6 +123,37 @@ pub struct Policy {
     pub comparison: Comparison,
     /// Below so many possible sessions the stage is U, said to rest on too little, and nothing is raised.
     pub minimum_possible: u32,
+    /// Which sessions are judged.
+    #[serde(default)]
+    pub window: Window,
+    /// Whose sessions are judged together.
+    #[serde(default)]
+    pub scope: Scope,
+    /// Whether reaching a stage raises the provisions of the stages passed over as well.
+    #[serde(default = "yes")]
+    pub passed_over_raises: bool,
+    /// Whether a fall to a stage of lesser need waits until a person confirms it.
+    #[serde(default)]
+    pub fall_waits: bool,
+    /// How many days after it was raised an action is due.
+    #[serde(default)]
+    pub days_to_due: DaysToDue,
+    /// Of a school whose last marks are older than so many school days nobody is judged; nothing for no limit.
+    #[serde(default)]
+    pub stale_after_school_days: Option<u16>,
+    /// When a penalty notice must be considered.
+    #[serde(default)]
+    pub penalty: PenaltyRule,
+    /// What else is raised, beside the percentage.
+    #[serde(default)]
+    pub triggers: Vec<Trigger>,
+    /// What a reconciliation may do without waiting for approval.
+    #[serde(default)]
+    pub brake: Brake,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 impl Default for Policy {
@@ -137,6 +169,15 @@ impl Default for Policy {
             ],
             comparison: Comparison::Exact,
             minimum_possible: 20,
+            window: Window::YearToDate,
+            scope: Scope::Trust,
+            passed_over_raises: true,
+            fall_waits: false,
+            days_to_due: DaysToDue::default(),
+            stale_after_school_days: None,
+            penalty: PenaltyRule::default(),
+            triggers: Vec::new(),
+            brake: Brake::default(),
         }
     }
 }

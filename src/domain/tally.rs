@@ -126,6 +126,31 @@ impl Tally {
     }
 }
 
+/// Running counts of the marks of one register, from which those of any part of it follow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PrefixTallies(Vec<u64>);
+
+impl PrefixTallies {
+    /// Counts a register, of which at most [`SESSIONS_MAX`](super::session::SESSIONS_MAX) sessions are looked at.
+    pub fn of_marks(marks: &[u8]) -> PrefixTallies {
+        let marks = &marks[..marks.len().min(super::session::SESSIONS_MAX)];
+        let mut sum = 0;
+        let sums = marks.iter().map(|mark| {
+            sum += WEIGHTS[usize::from(*mark)];
+            sum
+        });
+        PrefixTallies(std::iter::once(0).chain(sums).collect())
+    }
+
+    /// The counts of the places from `from` up to, but not including, `to`.
+    pub fn between(&self, from: usize, to: usize) -> Tally {
+        let last = self.0.len() - 1;
+        let (from, to) = (from.min(last), to.min(last));
+        // Each of the four counts grows, so that none borrows from its neighbour.
+        Tally::unpack(self.0[to.max(from)] - self.0[from])
+    }
+}
+
 impl Add for Tally {
     type Output = Tally;
 

@@ -1,0 +1,70 @@
+//! A pupil's record: every enrolment in the trust, with its registers.
+
+use std::borrow::Cow;
+
+use chrono::NaiveDate;
+
+use super::identifiers::{EnrolmentId, SchoolId};
+use super::pupil::{EnrolmentKind, EnrolmentSpan};
+use super::session::AcademicYear;
+use super::tally::Tally;
+
+/// One enrolment with its registers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EnrolmentRecord<'a> {
+    /// The enrolment.
+    pub id: EnrolmentId,
+    /// Where, of what kind, from when to when.
+    pub span: EnrolmentSpan,
+    /// The marks of each year that has any, as [`super::register`] lays them out.
+    pub registers: Vec<(AcademicYear, Cow<'a, [u8]>)>,
+}
+
+impl EnrolmentRecord<'_> {
+    /// The marks of a year; none where it has no register.
+    pub fn marks(&self, year: AcademicYear) -> &[u8] {
+        let register = self.registers.iter().find(|(of, _)| *of == year);
+        register.map_or(&[], |(_, marks)| marks)
+    }
+
+    /// The counts of a year's marks dated up to and including a day.
+    pub fn tally_to(&self, year: AcademicYear, as_of: NaiveDate) -> Tally {
+        super::register::tally_to(self.marks(year), year, as_of)
+    }
+}
+
+/// A pupil's enrolments in the trust, in the order of their first days.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PupilRecord<'a> {
+    /// The enrolments.
+    pub enrolments: Vec<EnrolmentRecord<'a>>,
+}
+
+impl PupilRecord<'_> {
+    /// The enrolment by whose school's calendar and policy a day is judged: the one on roll, main or sole before subsidiary;
+    /// where none is, the last that ended before the day, and else the first to come.
+    pub fn home(&self, date: NaiveDate) -> Option<&EnrolmentRecord<'_>> {
+        let on_roll = self.enrolments.iter().filter(|enrolment| enrolment.span.on_roll(date));
+        let subsidiary = |enrolment: &&EnrolmentRecord<'_>| enrolment.span.kind == EnrolmentKind::Subsidiary;
+        on_roll
+            .min_by_key(subsidiary)
+            .or_else(|| {
+                let ended = self.enrolments.iter().filter(|enrolment| enrolment.span.start <= date);
+                ended.max_by_key(|enrolment| enrolment.span.end)
+            })
+            .or_else(|| self.enrolments.iter().min_by_key(|enrolment| enrolment.span.start))
+    }
+
+    /// The school of [`PupilRecord::home`].
+    pub fn home_school(&self, date: NaiveDate) -> Option<SchoolId> {
+        self.home(date).map(|enrolment| enrolment.span.school)
+    }
+
+    /// The counts of a year over all enrolments, up to and including a day.
+    pub fn tally_to(&self, year: AcademicYear, as_of: NaiveDate) -> Tally {
+        self.enrolments
+            .iter()
+            .map(|enrolment| enrolment.tally_to(year, as_of))
+            .sum()
+    }
+}
