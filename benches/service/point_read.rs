@@ -146,6 +146,7 @@ async fn call_after_call(
                     pupil: Some(pb::PupilKey {
                         key: Some(pb::pupil_key::Key::PupilId(pupil.to_string())),
                     }),
+                    ..pb::GetPupilStageRequest::default()
                 };
                 let answer = stages.get_pupil_stage(request).await?.into_inner();
                 let possible = answer

@@ -48,12 +48,13 @@ CREATE TABLE holds (
     ended_by_name text,
     ended_by_position text,
     ended_at timestamptz,
-    PRIMARY KEY (trust_id, pupil_id, hold_id),
+    PRIMARY KEY (trust_id, hold_id),
     FOREIGN KEY (trust_id, pupil_id) REFERENCES pupils,
     CHECK ((kind = 1) = (stage IS NOT NULL))
 );
 CREATE UNIQUE INDEX holds_of_request ON holds (trust_id, request_id) WHERE request_id IS NOT NULL;
-CREATE INDEX holds_by_end ON holds (trust_id, ends_on, pupil_id);
+CREATE INDEX holds_of_pupil ON holds (trust_id, pupil_id);
+CREATE INDEX holds_by_end ON holds (trust_id, ends_on, hold_id);
 
 -- Work that goes on after the call that asked for it. Whoever holds the advisory lock of a job does it; a job that is not
 -- finished and not locked is begun anew by any replica.
@@ -80,21 +81,24 @@ CREATE UNIQUE INDEX jobs_of_request ON jobs (trust_id, request_id) WHERE request
 CREATE INDEX jobs_unfinished ON jobs (trust_id, created_at) WHERE state IN ('pending', 'running');
 
 -- `next_review_on`: the day on which the stage may change although no mark is written. The judged counts are there where
--- they are others than the registers' of the year to date.
+-- they are others than the registers' of the year to date. `has_holds`: whether the pupil ever had a hold, so that who never
+-- had one costs no look-up. `episode_started_on`: the day from which the pupil was away from stage U.
 ALTER TABLE pupil_stages
     ADD COLUMN next_review_on date,
     ADD COLUMN judged_attended integer,
     ADD COLUMN judged_possible integer,
     ADD COLUMN judged_unauthorised integer,
+    ADD COLUMN judged_from date,
     ADD COLUMN hold_id uuid,
-    ADD COLUMN fall_waits boolean NOT NULL DEFAULT false;
+    ADD COLUMN fall_waits boolean NOT NULL DEFAULT false,
+    ADD COLUMN has_holds boolean NOT NULL DEFAULT false,
+    ADD COLUMN episode_started_on date;
 CREATE INDEX pupil_stages_to_review ON pupil_stages (trust_id, next_review_on) WHERE next_review_on IS NOT NULL;
 
 -- `retracted_at[n]`: when a correction showed that stage n was never reached; null again once it was raised anew.
--- `started_on`: the day from which the pupil was away from stage U. `policy_version`: the policy that gives the due dates.
+-- `policy_version`: the policy that gives the due dates.
 ALTER TABLE episodes
     ADD COLUMN retracted_at timestamptz[] NOT NULL DEFAULT '{}',
-    ADD COLUMN started_on date,
     ADD COLUMN policy_version integer;
 
 -- `retracted_to`: the stage of greatest need that was reached after all, where a correction showed that those beyond it,

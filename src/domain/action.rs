@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use uuid::Uuid;
 
 use super::catalogue::{Condition, Kind, Role};
@@ -26,6 +26,8 @@ pub enum ActionState {
     NotApplicable,
     /// It will not be done.
     Cancelled,
+    /// A correction showed that its stage was never reached, and nobody had begun it. The service's own doing.
+    Withdrawn,
 }
 
 /// A move that an action's state does not allow.
@@ -40,13 +42,14 @@ pub struct IllegalMove {
 
 impl ActionState {
     /// Every state.
-    pub const ALL: [ActionState; 6] = [
+    pub const ALL: [ActionState; 7] = [
         ActionState::ToBeConsidered,
         ActionState::Open,
         ActionState::InProgress,
         ActionState::Completed,
         ActionState::NotApplicable,
         ActionState::Cancelled,
+        ActionState::Withdrawn,
     ];
 
     /// The states to which an action in this one may be moved. From an ended state the one move is to reopen it.
@@ -64,7 +67,9 @@ impl ActionState {
                 ActionState::NotApplicable,
                 ActionState::Cancelled,
             ],
-            ActionState::Completed | ActionState::NotApplicable | ActionState::Cancelled => &[ActionState::Open],
+            ActionState::Completed | ActionState::NotApplicable | ActionState::Cancelled | ActionState::Withdrawn => {
+                &[ActionState::Open]
+            }
         }
     }
 
@@ -81,7 +86,7 @@ impl ActionState {
     pub const fn ended(self) -> bool {
         matches!(
             self,
-            ActionState::Completed | ActionState::NotApplicable | ActionState::Cancelled
+            ActionState::Completed | ActionState::NotApplicable | ActionState::Cancelled | ActionState::Withdrawn
         )
     }
 
@@ -108,6 +113,7 @@ impl ActionState {
             ActionState::Completed => 4,
             ActionState::NotApplicable => 5,
             ActionState::Cancelled => 6,
+            ActionState::Withdrawn => 7,
         }
     }
 
@@ -126,6 +132,7 @@ impl fmt::Display for ActionState {
             ActionState::Completed => "completed",
             ActionState::NotApplicable => "not applicable",
             ActionState::Cancelled => "cancelled",
+            ActionState::Withdrawn => "withdrawn",
         })
     }
 }
@@ -213,6 +220,12 @@ pub struct Action {
     pub updated_at: DateTime<Utc>,
     /// Whether the episode is over or the pupil is below the stage that requires it.
     pub beyond_stage: bool,
+    /// Whether a correction showed that the stage that requires it was never reached.
+    pub never_reached: bool,
+    /// The version of the policy that gives the due date.
+    pub policy_version: Option<i32>,
+    /// The day by which the policy wants it done.
+    pub due_on: Option<NaiveDate>,
 }
 
 impl Action {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::identifiers::SchoolId;
 use super::session::london_date;
-use super::stage::Policy;
+use super::stage::{Policy, Stage};
 
 /// Which sessions a policy judges.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +44,14 @@ pub struct DaysToDue {
     /// For single provisions, by identifier: before what their stage says.
     #[serde(default)]
     pub by_provision: BTreeMap<String, u16>,
+}
+
+impl DaysToDue {
+    /// How many days after it was raised the action of a provision of a stage is due; nothing for no due date.
+    pub fn of(&self, provision: &str, stage: Stage) -> Option<u16> {
+        let of_stage = || *self.by_stage.get(usize::from(stage.number()).checked_sub(1)?)?;
+        self.by_provision.get(provision).copied().or_else(of_stage)
+    }
 }
 
 /// When a penalty notice must be considered. Source: the national framework for penalty notices.
@@ -194,6 +202,25 @@ impl PolicyTimeline {
         let own = school.and_then(|school| latest(Some(school))?.1.policy.as_deref());
         let of_trust = || latest(None)?.1.policy.as_deref();
         own.or_else(of_trust).unwrap_or(&self.first)
+    }
+
+    /// A policy that was in force at some time, by its version.
+    pub fn version(&self, version: i32) -> Option<&VersionedPolicy> {
+        let mut all = self
+            .activations
+            .iter()
+            .filter_map(|(_, activation)| activation.policy.as_deref());
+        all.find(|policy| policy.version == version)
+            .or_else(|| (self.first.version == version).then_some(&self.first))
+    }
+
+    /// Whether the window of a policy follows the schools' calendars.
+    pub fn follows_calendar(&self) -> bool {
+        let mut all = self
+            .activations
+            .iter()
+            .filter_map(|(_, activation)| activation.policy.as_deref());
+        self.first.policy.window != Window::YearToDate || all.any(|policy| policy.policy.window != Window::YearToDate)
     }
 
     /// Whether a school has or had a policy of its own.

@@ -150,6 +150,7 @@ fn action_state(field: &str, number: i32) -> Result<ActionState, FieldViolation>
         pb::ActionState::Completed => Some(ActionState::Completed),
         pb::ActionState::NotApplicable => Some(ActionState::NotApplicable),
         pb::ActionState::Cancelled => Some(ActionState::Cancelled),
+        pb::ActionState::Withdrawn => Some(ActionState::Withdrawn),
     });
     state.ok_or_else(|| {
         FieldViolation::new(
@@ -205,6 +206,8 @@ fn action_note(request: &pb::AddActionEntryRequest) -> Result<ActionNote, FieldV
 fn to_action(action: Action) -> pb::Action {
     pb::Action {
         no_longer_required: action.no_longer_required(),
+        never_reached: action.never_reached,
+        due_on: action.due_on.map(convert::to_date),
         pupil_id: action.name.pupil.to_string(),
         episode: action.name.episode,
         stage: convert::to_stage(action.stage).into(),
@@ -263,6 +266,7 @@ fn to_state(state: ActionState) -> pb::ActionState {
         ActionState::Completed => pb::ActionState::Completed,
         ActionState::NotApplicable => pb::ActionState::NotApplicable,
         ActionState::Cancelled => pb::ActionState::Cancelled,
+        ActionState::Withdrawn => pb::ActionState::Withdrawn,
     }
 }
 

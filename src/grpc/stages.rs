@@ -4,16 +4,17 @@ use prost::Message as _;
 use tonic::{Request, Response, Status};
 
 use super::convert::{
-    optional_school_key, pupil_key, school_key, stage, timestamp, to_category, to_code, to_date, to_stage, to_tally,
-    to_timestamp, trust_id,
+    optional_date, optional_school_key, pupil_key, school_key, stage, timestamp, to_category, to_code, to_date,
+    to_stage, to_tally, to_timestamp, trust_id,
 };
 use super::page_token;
+use crate::domain::assessment::EnrolmentAssessment;
 use crate::domain::code::Category;
 use crate::domain::stage::{Band, Stage, StageMove};
 use crate::proto as pb;
 use crate::proto::stage_service_server::StageService;
 use crate::service::error::FieldViolation;
-use crate::service::stages::{Explanation, PupilStage, StageQuery};
+use crate::service::stages::{AsOf, Explanation, PupilStage, StageQuery};
 use crate::service::summaries::{SchoolSummary, StageSummary};
 use crate::service::{Service, ServiceError};
 
@@ -39,7 +40,20 @@ impl StageService for StageHandler {
         let request = request.into_inner();
         let trust = trust_id(&request.trust_id).map_err(ServiceError::from)?;
         let pupil = pupil_key("pupil", request.pupil.as_ref()).map_err(ServiceError::from)?;
-        let stage = self.service.pupil_stage(trust, &pupil).await?;
+        let asked = AsOf {
+            day: optional_date("as_of", request.as_of.as_ref()).map_err(ServiceError::from)?,
+            known_at: request
+                .known_at
+                .as_ref()
+                .map(|at| timestamp("known_at", at))
+                .transpose()
+                .map_err(ServiceError::from)?,
+        };
+        let stage = if asked == AsOf::default() {
+            self.service.pupil_stage(trust, &pupil).await?
+        } else {
+            self.service.pupil_stage_as_of(trust, &pupil, asked).await?
+        };
         Ok(Response::new(pb::GetPupilStageResponse {
             pupil_stage: Some(to_pupil_stage(stage)),
         }))
@@ -169,9 +183,26 @@ fn to_pupil_stage(stage: PupilStage) -> pb::PupilStage {
         academic_year: i32::from(stage.year.start_year()),
         policy_version: stage.policy_version,
         episode: stage.episode,
-        persistent_absence: stage.tally.persistently_absent(),
-        severe_absence: stage.tally.severely_absent(),
+        persistent_absence: stage.year_tally.persistently_absent(),
+        severe_absence: stage.year_tally.severely_absent(),
         changed_at: stage.changed_at.map(to_timestamp),
+        year_tally: Some(to_tally(stage.year_tally)),
+        window_from: Some(to_date(stage.window_from)),
+        hold_id: stage.hold_id.map(|hold| hold.to_string()).unwrap_or_default(),
+        fall_waits: stage.fall_waits,
+        enrolments: stage.enrolments.iter().map(to_enrolment_stage).collect(),
+    }
+}
+
+fn to_enrolment_stage(found: &EnrolmentAssessment) -> pb::EnrolmentStage {
+    pb::EnrolmentStage {
+        enrolment_id: found.id.to_string(),
+        school_id: found.school.to_string(),
+        stage: to_stage(found.judgement.stage).into(),
+        computed_stage: to_stage(found.judgement.computed_stage).into(),
+        too_little_data: found.judgement.too_little_data,
+        tally: Some(to_tally(found.tally)),
+        attendance_percent: found.tally.attendance_percent(),
     }
 }
 

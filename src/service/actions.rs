@@ -10,6 +10,7 @@ use super::{Page, PageOf, Service, ServiceError, one_more};
 use crate::domain::action::{Action, ActionEntry, ActionName, ActionState, Entry, IllegalMove};
 use crate::domain::identifiers::{PupilKey, TrustId};
 use crate::domain::person::Person;
+use crate::domain::session::london_date;
 use crate::store::actions::{ActionFilter, ActionKey, NewEntry};
 use crate::store::{actions, stages};
 
@@ -58,7 +59,34 @@ impl Service {
         self.roll_over(trust).await?;
         let mut transaction = self.store.begin(trust).await?;
         let outcome = list_pupil_actions(&mut transaction, trust, pupil, filter, page).await;
-        finish(transaction, outcome).await
+        let mut page = finish(transaction, outcome).await?;
+        self.set_due_dates(trust, &mut page.rows).await?;
+        Ok(page)
+    }
+
+    /// Gives actions the dates by which the policies of their episodes want them done.
+    async fn set_due_dates(&self, trust: TrustId, actions: &mut [Action]) -> Result<(), ServiceError> {
+        let mut timeline = self.timeline(trust, 0).await?;
+        let unknown = |action: &Action| {
+            action
+                .policy_version
+                .is_some_and(|version| timeline.version(version).is_none())
+        };
+        if actions.iter().any(unknown) {
+            timeline = self.timeline(trust, i32::MAX).await?;
+        }
+        for action in actions {
+            let policy = action.policy_version.and_then(|version| timeline.version(version));
+            let days = policy.and_then(|policy| policy.policy.days_to_due.of(&action.name.provision, action.stage));
+            action.due_on = days
+                .and_then(|days| london_date(action.raised_at).checked_add_days(chrono::Days::new(u64::from(days))));
+        }
+        Ok(())
+    }
+
+    async fn with_due_date(&self, trust: TrustId, mut action: Action) -> Result<Action, ServiceError> {
+        self.set_due_dates(trust, std::slice::from_mut(&mut action)).await?;
+        Ok(action)
     }
 
     /// One action.
@@ -69,7 +97,8 @@ impl Service {
         self.roll_over(trust).await?;
         let mut transaction = self.store.begin(trust).await?;
         let outcome = existing(&mut transaction, trust, name).await;
-        finish(transaction, outcome).await
+        let action = finish(transaction, outcome).await?;
+        self.with_due_date(trust, action).await
     }
 
     /// Moves an action to another state, and returns it as it is then. A retry of a request returns the action as it is
@@ -81,12 +110,13 @@ impl Service {
     /// something else.
     pub async fn progress_action(&self, trust: TrustId, asked: &ActionMove) -> Result<Action, ServiceError> {
         self.roll_over(trust).await?;
-        retry(|| async {
+        let action = retry(|| async {
             let mut transaction = self.store.begin(trust).await?;
             let outcome = self.move_action(&mut transaction, trust, asked).await;
             finish(transaction, outcome).await
         })
-        .await
+        .await?;
+        self.with_due_date(trust, action).await
     }
 
     /// Adds a note to an action's log, and returns the entry and the action as it is then. Recorded work begins an
@@ -101,12 +131,13 @@ impl Service {
         asked: &ActionNote,
     ) -> Result<(ActionEntry, Action), ServiceError> {
         self.roll_over(trust).await?;
-        retry(|| async {
+        let (entry, action) = retry(|| async {
             let mut transaction = self.store.begin(trust).await?;
             let outcome = self.note_action(&mut transaction, trust, asked).await;
             finish(transaction, outcome).await
         })
-        .await
+        .await?;
+        Ok((entry, self.with_due_date(trust, action).await?))
     }
 
     /// Lists an action's log in the order of its entries. The key of a page is an entry's ordinal.

@@ -1,21 +1,34 @@
-//! Judging: a pupil's counts become a stage, and what follows from it: the transition, the episode, the actions raised.
+//! Judging: a pupil's record becomes a stage, and what follows from it: the transition, the episode, the actions raised.
+//!
+//! Most pupils are judged by their counts alone: the trust has one policy of the year to date, and nobody held the pupil.
+//! Whoever is not goes through the whole academic year, day by day ([`crate::domain::assessment`]).
+
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, NaiveDate, Utc};
 use uuid::Uuid;
 
+use super::error::Resource;
 use super::{Service, ServiceError};
+use crate::domain::assessment::{Assessment, Rules, assess};
+use crate::domain::calendar::Calendars;
+use crate::domain::hold::Hold;
 use crate::domain::identifiers::TrustId;
+use crate::domain::policy::{PolicyTimeline, Scope, VersionedPolicy, Window as PolicyWindow};
+use crate::domain::record::PupilRecord;
 use crate::domain::register::{next_mark_after, stage_since, tally_to};
 use crate::domain::session::AcademicYear;
 use crate::domain::stage::Stage;
 use crate::domain::tally::Tally;
-use crate::store::policies::{self, VersionedPolicy};
 use crate::store::registers::{self, RegisterWrite, Window};
-use crate::store::stages::{self, Cause, EpisodeChanges, StageRow, Transition, TransitionContext};
-use crate::store::{StoreError, TrustTransaction};
+use crate::store::stages::{self, Cause, EpisodeChanges, JudgedCounts, Raise, StageRow, Transition, TransitionContext};
+use crate::store::{StoreError, TrustTransaction, calendars, holds, policies, records};
 
 /// How many pupils one transaction of the roll-over judges.
 const ROLL_OVER_PUPILS: i64 = 5_000;
+
+/// How many pupils' records are in memory at once where many are judged in one transaction.
+const RECORDS_AT_ONCE: usize = 2_500;
 
 /// The moment at which a transaction judges: one reading of the clock.
 #[derive(Clone, Copy, Debug)]
@@ -38,84 +51,274 @@ impl Service {
 }
 
 /// What one transaction makes of the pupils that it judges.
-pub(super) struct Judging<'a> {
-    policy: &'a VersionedPolicy,
+pub(super) struct Judging {
+    timeline: PolicyTimeline,
+    calendars: Calendars,
+    holds: HashMap<Uuid, Vec<Hold>>,
     moment: Moment,
+    cause: Cause,
+    corrected: HashSet<Uuid>,
     rows: Vec<StageRow>,
     transitions: Vec<Transition>,
     episodes: EpisodeChanges,
 }
 
-impl<'a> Judging<'a> {
-    pub(super) fn new(policy: &'a VersionedPolicy, moment: Moment) -> Judging<'a> {
+/// What a pupil comes to.
+struct Outcome {
+    stage: Stage,
+    /// The counts that were judged.
+    tally: Tally,
+    /// The same, where they have to be kept.
+    judged: JudgedCounts,
+    since: Option<NaiveDate>,
+    policy_version: i32,
+    next_review_on: Option<NaiveDate>,
+    hold_id: Option<Uuid>,
+    fall_waits: bool,
+    /// Of the episode that goes on, the stage of greatest need that was reached, where the whole year was gone through.
+    reached: Option<Stage>,
+}
+
+/// The trust's policies through time.
+///
+/// # Errors
+/// `NotFound` where there is no such trust.
+pub(super) async fn timeline_of(
+    transaction: &mut TrustTransaction,
+    trust: TrustId,
+) -> Result<PolicyTimeline, ServiceError> {
+    let timeline = policies::timeline(transaction, trust).await?;
+    timeline.ok_or(ServiceError::NotFound(Resource::Trust))
+}
+
+impl Judging {
+    /// Judging by the policies in force, of pupils that are locked: a policy that comes into force locks all that it judges.
+    pub(super) async fn open(
+        transaction: &mut TrustTransaction,
+        trust: TrustId,
+        moment: Moment,
+        cause: Cause,
+    ) -> Result<Judging, ServiceError> {
+        let timeline = timeline_of(transaction, trust).await?;
+        Ok(Judging::new(timeline, moment, cause))
+    }
+
+    pub(super) fn new(timeline: PolicyTimeline, moment: Moment, cause: Cause) -> Judging {
         Judging {
-            policy,
+            timeline,
+            calendars: Calendars::default(),
+            holds: HashMap::new(),
             moment,
+            cause,
+            corrected: HashSet::new(),
             rows: Vec::new(),
             transitions: Vec::new(),
             episodes: EpisodeChanges::default(),
         }
     }
 
-    /// The stage that a tally gives.
+    /// Takes note of pupils of whom a mark that was there was changed: whatever moves them is a correction.
+    pub(super) fn corrected(&mut self, pupils: impl Iterator<Item = Uuid>) {
+        self.corrected.extend(pupils);
+    }
+
+    /// The one policy that judged every day of the academic year so far, where its counts are those of the year to date and
+    /// nothing but counts decides.
+    pub(super) fn by_counts(&self) -> Option<&VersionedPolicy> {
+        let policy = self.timeline.at(self.moment.today, None);
+        let simple = policy.policy.window == PolicyWindow::YearToDate
+            && policy.policy.scope == Scope::Trust
+            && !policy.policy.fall_waits
+            && self.timeline.is_constant_from(self.moment.year.first_day());
+        simple.then_some(policy)
+    }
+
+    /// Whether the counts alone decide about a pupil today.
+    pub(super) fn decided_by_counts(&self, row: &StageRow) -> bool {
+        !row.has_holds && self.by_counts().is_some()
+    }
+
+    /// The stage that counts give where nothing else decides.
     pub(super) fn stage_of(&self, tally: Tally) -> Stage {
-        self.policy.policy.judge(tally).stage
+        self.timeline.at(self.moment.today, None).policy.judge(tally).stage
     }
 
-    /// The first day since which the marks give the stage that the tally gives.
-    pub(super) fn since(&self, tally: Tally, marks: &[&[u8]]) -> Option<NaiveDate> {
-        let stage = self.stage_of(tally);
-        stage_since(&self.policy.policy, stage, marks, self.moment.year, self.moment.today)
+    /// Takes note of a pupil whose counts alone decide. `marks` are those of the current year's registers.
+    pub(super) fn judge_by_counts(&mut self, row: &StageRow, tally: Tally, marks: &[&[u8]]) -> Result<(), StoreError> {
+        let policy = self.timeline.at(self.moment.today, None);
+        let stage = policy.policy.judge(tally).stage;
+        let outcome = Outcome {
+            stage,
+            tally,
+            judged: JudgedCounts::default(),
+            since: stage_since(&policy.policy, stage, marks, self.moment.year, self.moment.today),
+            policy_version: policy.version,
+            next_review_on: None,
+            hold_id: None,
+            fall_waits: false,
+            reached: None,
+        };
+        self.take(row, outcome)
     }
 
-    /// Takes note of a pupil's counts today, and of the first day since which they give their stage.
-    pub(super) fn judge(&mut self, row: StageRow, tally: Tally, since: Option<NaiveDate>) -> Result<(), StoreError> {
-        let from = row.stage()?;
-        let to = self.stage_of(tally);
+    /// Loads what going through the year asks for beside the pupils' records: their holds, and the calendars of their
+    /// schools where a policy's window follows them.
+    pub(super) async fn load_rules<'r>(
+        &mut self,
+        transaction: &mut TrustTransaction,
+        trust: TrustId,
+        rows: impl Iterator<Item = &'r StageRow>,
+        records: impl Iterator<Item = &'r PupilRecord<'r>>,
+    ) -> Result<(), StoreError> {
+        let held: Vec<Uuid> = rows.filter(|row| row.has_holds).map(|row| row.pupil_id).collect();
+        self.holds = holds::by_pupil(transaction, trust, &held, self.moment.now).await?;
+        if self.timeline.follows_calendar() {
+            let mut schools: Vec<Uuid> = records
+                .flat_map(|record| record.enrolments.iter().map(|enrolment| enrolment.span.school.0))
+                .collect();
+            schools.sort_unstable();
+            schools.dedup();
+            self.calendars = calendars::calendars_of(transaction, trust, &schools).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes note of a pupil by going through the whole academic year.
+    pub(super) fn judge_by_record(&mut self, row: &StageRow, record: &PupilRecord<'_>) -> Result<(), StoreError> {
+        let rules = Rules {
+            timeline: &self.timeline,
+            calendars: &self.calendars,
+            holds: self.holds.get(&row.pupil_id).map_or(&[], Vec::as_slice),
+        };
+        let assessment = assess(record, rules, self.moment.today);
+        let outcome = self.outcome_of(row, &assessment);
+        self.take(row, outcome)
+    }
+
+    fn outcome_of(&self, row: &StageRow, assessment: &Assessment) -> Outcome {
+        let of_this_year = row.academic_year == self.moment.year.start_year();
+        let first_day = self.moment.year.first_day();
+        let started_on = row
+            .episode_started_on
+            .filter(|on| of_this_year && *on >= first_day && row.raised_to > 0);
+        let policy_judges_part = assessment.tally != assessment.year_tally || assessment.window_from != first_day;
+        Outcome {
+            stage: assessment.stage,
+            tally: assessment.tally,
+            judged: if policy_judges_part {
+                JudgedCounts::of(assessment.tally, assessment.window_from)
+            } else {
+                JudgedCounts::default()
+            },
+            since: assessment.since,
+            policy_version: assessment.policy_version,
+            next_review_on: assessment.next_review_on,
+            hold_id: assessment.hold,
+            fall_waits: assessment.fall_waits,
+            reached: started_on.map(|started_on| assessment.peak_since(started_on)),
+        }
+    }
+
+    fn take(&mut self, row: &StageRow, outcome: Outcome) -> Result<(), StoreError> {
+        let (from, to) = (row.stage()?, outcome.stage);
         let mut judged = StageRow {
             stage: i16::from(to.number()),
             academic_year: self.moment.year.start_year(),
-            since,
+            since: outcome.since,
+            next_review_on: outcome.next_review_on,
+            judged: outcome.judged,
+            hold_id: outcome.hold_id,
+            fall_waits: outcome.fall_waits,
             ..row.clone()
         };
-        self.raise(&mut judged, row.academic_year < self.moment.year.start_year(), to);
-        if from != to {
-            judged.policy_version = self.policy.version;
-            judged.changed_at = Some(self.moment.now);
+        let of_earlier_year = row.academic_year < self.moment.year.start_year();
+        let effective_on = outcome.since.unwrap_or(self.moment.today);
+        let retracted_to = self.retract(&mut judged, outcome.reached);
+        self.raise(
+            &mut judged,
+            of_earlier_year,
+            from,
+            to,
+            effective_on,
+            outcome.policy_version,
+        );
+        if from != to || retracted_to.is_some() {
+            judged.policy_version = outcome.policy_version;
+            if from != to {
+                judged.changed_at = Some(self.moment.now);
+            }
             self.transitions.push(Transition {
                 pupil_id: row.pupil_id,
                 from,
                 to,
-                effective_on: since.unwrap_or(self.moment.today),
-                tally,
+                effective_on,
+                tally: outcome.tally,
                 episode: judged.episode,
+                cause: if self.corrected.contains(&row.pupil_id) {
+                    Cause::Correction
+                } else {
+                    self.cause
+                },
+                policy_version: outcome.policy_version,
+                retracted_to,
+                hold_id: outcome.hold_id,
             });
         }
-        if judged != row {
+        if judged != *row {
             self.rows.push(judged);
         }
         Ok(())
     }
 
-    /// Reaching a stage raises its provisions, and those of the stages passed over, once an episode. An episode begins
-    /// when a pupil leaves stage U, and ends on the return to it or when the academic year turns.
-    fn raise(&mut self, row: &mut StageRow, of_earlier_year: bool, to: Stage) {
+    /// Where the record shows that stages whose provisions were raised in the episode were never reached, they are taken
+    /// back: untouched actions are withdrawn, those begun stay and are flagged.
+    fn retract(&mut self, row: &mut StageRow, reached: Option<Stage>) -> Option<Stage> {
+        let reached = reached?;
+        let number = i16::from(reached.number());
+        if number >= row.raised_to {
+            return None;
+        }
+        self.episodes.retracted.push((row.pupil_id, row.episode, number));
+        row.raised_to = number;
+        Some(reached)
+    }
+
+    /// Reaching a stage raises its provisions, and those of the stages passed over where the policy says so, once an episode.
+    /// An episode begins when a pupil leaves stage U, and ends on the return to it or when the academic year turns.
+    fn raise(
+        &mut self,
+        row: &mut StageRow,
+        of_earlier_year: bool,
+        before: Stage,
+        to: Stage,
+        effective_on: NaiveDate,
+        policy_version: i32,
+    ) {
         let number = i16::from(to.number());
-        if row.episode_open && of_earlier_year {
+        if row.episode_open && (of_earlier_year || to == Stage::Universal) {
             self.episodes.closed.push((row.pupil_id, row.episode));
             row.episode_open = false;
         }
-        if row.episode_open && to == Stage::Universal {
-            self.episodes.closed.push((row.pupil_id, row.episode));
-            row.episode_open = false;
-        } else if row.episode_open && number > row.raised_to {
-            self.episodes.raised.push((row.pupil_id, row.episode, number));
-            row.raised_to = number;
-        } else if !row.episode_open && to != Stage::Universal {
+        if to == Stage::Universal {
+            return;
+        }
+        let home = self.timeline.version(policy_version);
+        let cumulative = home.is_none_or(|policy| policy.policy.passed_over_raises);
+        if !row.episode_open {
             row.episode += 1;
             row.episode_open = true;
-            row.raised_to = number;
-            self.episodes.opened.push((row.pupil_id, row.episode, number));
+            row.raised_to = 0;
+            row.episode_started_on = Some(effective_on);
+            self.episodes.opened.push((row.pupil_id, row.episode, policy_version));
+        }
+        if number > row.raised_to || (!cumulative && before != to) {
+            self.episodes.raised.push(Raise {
+                pupil_id: row.pupil_id,
+                episode: row.episode,
+                from: if cumulative { 1 } else { number },
+                to: number,
+            });
+            row.raised_to = row.raised_to.max(number);
         }
     }
 
@@ -129,7 +332,6 @@ impl<'a> Judging<'a> {
         self,
         transaction: &mut TrustTransaction,
         trust: TrustId,
-        cause: Cause,
         request_id: Option<Uuid>,
     ) -> Result<(), StoreError> {
         let moment = self.moment;
@@ -141,9 +343,7 @@ impl<'a> Judging<'a> {
             stages::write_episodes(transaction, trust, moment.year, catalogue, moment.now, &self.episodes).await?;
         }
         let context = TransitionContext {
-            cause,
             recorded_at: moment.now,
-            policy_version: self.policy.version,
             year: moment.year,
             request_id,
         };
@@ -151,10 +351,96 @@ impl<'a> Judging<'a> {
     }
 }
 
+/// Judges pupils anew in a transaction in which something other than marks changed: enrolments, holds, calendars, policies,
+/// or the day. Locks them, brings counts up to date whose marks have come due, and writes what follows; nothing of the
+/// transaction may be written after it but its end. Returns how many pupils moved.
+pub(super) async fn judge_pupils(
+    transaction: &mut TrustTransaction,
+    trust: TrustId,
+    pupils: &[Uuid],
+    moment: Moment,
+    cause: Cause,
+) -> Result<usize, ServiceError> {
+    let rows = stages::lock(transaction, trust, pupils).await?;
+    let mut judging = Judging::open(transaction, trust, moment, cause).await?;
+    judging.judge_locked(transaction, trust, &rows).await?;
+    let transitions = judging.transitions();
+    judging.write(transaction, trust, None).await?;
+    Ok(transitions)
+}
+
+impl Judging {
+    /// Judges pupils that are locked by their whole records.
+    pub(super) async fn judge_locked(
+        &mut self,
+        transaction: &mut TrustTransaction,
+        trust: TrustId,
+        rows: &[StageRow],
+    ) -> Result<(), ServiceError> {
+        for rows in rows.chunks(RECORDS_AT_ONCE) {
+            self.judge_some(transaction, trust, rows).await?;
+        }
+        Ok(())
+    }
+
+    async fn judge_some(
+        &mut self,
+        transaction: &mut TrustTransaction,
+        trust: TrustId,
+        rows: &[StageRow],
+    ) -> Result<(), ServiceError> {
+        let pupils: Vec<Uuid> = rows.iter().map(|row| row.pupil_id).collect();
+        bring_up_to_date(transaction, trust, &pupils, self.moment).await?;
+        let found = records::records_of(transaction, trust, &pupils, &[self.moment.year]).await?;
+        let records: HashMap<Uuid, PupilRecord<'static>> = found.into_iter().collect();
+        self.load_rules(transaction, trust, rows.iter(), records.values())
+            .await?;
+        let none = PupilRecord::default();
+        for row in rows {
+            let record = records.get(&row.pupil_id).unwrap_or(&none);
+            self.judge_by_record(row, record)?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes the counts of registers whose marks, entered ahead of time, have come into their day.
+async fn bring_up_to_date(
+    transaction: &mut TrustTransaction,
+    trust: TrustId,
+    pupils: &[Uuid],
+    moment: Moment,
+) -> Result<(), ServiceError> {
+    let years = registers::years_with_marks_come_due(transaction, trust, pupils, moment.today).await?;
+    if years.is_empty() {
+        return Ok(());
+    }
+    let loaded = registers::load(transaction, trust, pupils, &years, Window::WHOLE, moment.today).await?;
+    let mut writes = Vec::new();
+    for row in loaded {
+        let due = row.next_mark_on.is_some_and(|date| date <= moment.today);
+        let (Some(start_year), Some(marks), true) = (row.academic_year, row.part, due) else {
+            continue;
+        };
+        let year = AcademicYear::from_start_year(i32::from(start_year))
+            .ok_or(StoreError::Corrupt("registers.academic_year"))?;
+        writes.push(RegisterWrite {
+            pupil_id: row.pupil_id,
+            enrolment_id: row.enrolment_id,
+            school_id: row.school_id,
+            year,
+            tally: tally_to(&marks, year, moment.today),
+            next_mark_on: next_mark_after(&marks, year, moment.today),
+            bytes: marks,
+        });
+    }
+    Ok(registers::write_whole(transaction, trust, writes).await?)
+}
+
 impl Service {
     /// Sees to it that every stage of the trust is that of today: marks entered ahead of time whose day has come count
-    /// from that day on, and a new academic year begins with no marks. Does nothing where it was done today. Every read of
-    /// a stage begins with it, so an answer is exact even where the service was down over midnight.
+    /// from that day on, windows and holds move on, and a new academic year begins with no marks. Does nothing where it was
+    /// done today. Every read of a stage begins with it, so an answer is exact even where the service was down over midnight.
     pub async fn roll_over(&self, trust: TrustId) -> Result<(), ServiceError> {
         let today = self.clock.today();
         if self.rolled_over.is_done(trust, today) {
@@ -179,77 +465,35 @@ impl Service {
         Ok(())
     }
 
-    /// Judges again some of the pupils whose stage is not of today, in one transaction, and returns how many it was.
+    /// Judges again some of the pupils whose stage is not of today, in one transaction, and returns how many it was. Replicas
+    /// that do it at the same time take turns, and the later one finds nothing to do.
     async fn roll_over_some(&self, trust: TrustId) -> Result<usize, ServiceError> {
         let moment = self.moment();
         let mut transaction = self.store.begin(trust).await?;
-        let due =
-            registers::pupils_with_marks_come_due(&mut transaction, trust, moment.today, ROLL_OVER_PUPILS).await?;
-        let mut pupils =
-            stages::pupils_of_earlier_years(&mut transaction, trust, moment.year, ROLL_OVER_PUPILS).await?;
-        pupils.extend(due);
-        pupils.sort_unstable();
-        pupils.dedup();
-        let Some(policy) = policies::active(&mut transaction, trust).await? else {
-            transaction.rollback().await?;
-            return Ok(0);
-        };
-        if pupils.is_empty() {
-            transaction.rollback().await?;
-            return Ok(0);
-        }
-        let rows = stages::lock(&mut transaction, trust, &pupils).await?;
-        let due_years = registers::years_with_marks_come_due(&mut transaction, trust, &pupils, moment.today).await?;
-        let mut judging = Judging::new(&policy, moment);
-        let mut writes = Vec::new();
-        let mut marks_of_year = std::collections::HashMap::<Uuid, Vec<Vec<u8>>>::new();
-        let mut years = due_years;
-        years.push(moment.year.start_year());
-        years.sort_unstable();
-        years.dedup();
-        let loaded = registers::load(&mut transaction, trust, &pupils, &years, Window::WHOLE, moment.today).await?;
-        for row in loaded {
-            let (Some(start_year), Some(marks)) = (row.academic_year, row.part) else {
-                continue;
-            };
-            let year = AcademicYear::from_start_year(i32::from(start_year))
-                .ok_or(StoreError::Corrupt("registers.academic_year"))?;
-            if row.next_mark_on.is_some_and(|date| date <= moment.today) {
-                writes.push(RegisterWrite {
-                    pupil_id: row.pupil_id,
-                    enrolment_id: row.enrolment_id,
-                    school_id: row.school_id,
-                    year,
-                    tally: tally_to(&marks, year, moment.today),
-                    next_mark_on: next_mark_after(&marks, year, moment.today),
-                    bytes: marks.clone(),
-                });
+        let rolled = async {
+            let (today, year) = (moment.today, moment.year);
+            let due = registers::pupils_with_marks_come_due(&mut transaction, trust, today, ROLL_OVER_PUPILS).await?;
+            let mut pupils = stages::pupils_to_review(&mut transaction, trust, today, year, ROLL_OVER_PUPILS).await?;
+            pupils.extend(due);
+            pupils.sort_unstable();
+            pupils.dedup();
+            if !pupils.is_empty() {
+                judge_pupils(&mut transaction, trust, &pupils, moment, Cause::DayPassed).await?;
             }
-            if year == moment.year {
-                marks_of_year.entry(row.pupil_id).or_default().push(marks);
-            }
+            Ok(pupils.len())
         }
-        registers::write_whole(&mut transaction, trust, writes).await?;
-        let judged = rows.len();
-        for row in rows {
-            let marks = marks_of_year.remove(&row.pupil_id).unwrap_or_default();
-            let marks: Vec<&[u8]> = marks.iter().map(Vec::as_slice).collect();
-            let tally = marks
-                .iter()
-                .map(|marks| tally_to(marks, moment.year, moment.today))
-                .sum();
-            let since = judging.since(tally, &marks);
-            judging.judge(row, tally, since)?;
+        .await;
+        match super::transaction::finish(transaction, rolled).await {
+            // Of a trust that is not there nothing is to be rolled over.
+            Err(ServiceError::NotFound(Resource::Trust)) => Ok(0),
+            rolled => rolled,
         }
-        judging.write(&mut transaction, trust, Cause::DayPassed, None).await?;
-        transaction.commit().await?;
-        Ok(judged)
     }
 }
 
 /// The day up to which each trust's stages are known to be judged, as far as this process did it.
 #[derive(Clone, Debug, Default)]
-pub struct RolledOver(std::sync::Arc<std::sync::RwLock<std::collections::HashMap<TrustId, NaiveDate>>>);
+pub struct RolledOver(std::sync::Arc<std::sync::RwLock<HashMap<TrustId, NaiveDate>>>);
 
 impl RolledOver {
     fn is_done(&self, trust: TrustId, today: NaiveDate) -> bool {

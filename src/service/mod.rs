@@ -2,6 +2,7 @@
 
 pub mod actions;
 pub mod error;
+mod history;
 mod judging;
 mod policies;
 pub mod pupils;

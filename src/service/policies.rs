@@ -1,40 +1,50 @@
-//! Policies, remembered: a version is written once and never changed.
+//! Policies through time, remembered: what came into force is never changed, so a timeline is known by how long it is.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use super::error::Resource;
 use super::{Service, ServiceError};
 use crate::domain::identifiers::TrustId;
-use crate::domain::stage::Policy;
+use crate::domain::policy::PolicyTimeline;
 use crate::store::policies;
 
-/// How many versions are remembered before all are forgotten.
+/// How many trusts' timelines are remembered before all are forgotten.
 const REMEMBERED_MAX: usize = 10_000;
 
-type Remembered = HashMap<(TrustId, i32), Arc<Policy>>;
+/// How often a policy had come into force, and the timeline.
+type Remembered = HashMap<TrustId, (i32, Arc<PolicyTimeline>)>;
 
-/// Versions that were read before.
+/// Timelines that were read before.
 #[derive(Clone, Default)]
 pub(super) struct PolicyCache(Arc<RwLock<Remembered>>);
 
 impl Service {
-    /// A version of a trust's policy.
-    pub(super) async fn policy(&self, trust: TrustId, version: i32) -> Result<Arc<Policy>, ServiceError> {
-        let key = (trust, version);
+    /// The trust's policies as they were when a policy had come into force `rules` times; where more have since, as they are.
+    pub(super) async fn timeline(&self, trust: TrustId, rules: i32) -> Result<Arc<PolicyTimeline>, ServiceError> {
         {
             let known = self.policies.0.read().unwrap_or_else(PoisonError::into_inner);
-            if let Some(policy) = known.get(&key) {
-                return Ok(policy.clone());
+            if let Some((of, timeline)) = known.get(&trust)
+                && *of >= rules
+            {
+                return Ok(timeline.clone());
             }
         }
         let mut transaction = self.store.begin(trust).await?;
-        let policy = Arc::new(policies::version(&mut transaction, trust, version).await?);
-        transaction.commit().await?;
+        let read = async {
+            // In this order: a timeline that is longer than its number says is only read again too often.
+            let rules = policies::activations(&mut transaction, trust).await?;
+            let timeline = policies::timeline(&mut transaction, trust).await?;
+            Ok((rules, timeline.ok_or(ServiceError::NotFound(Resource::Trust))?))
+        }
+        .await;
+        let (rules, timeline) = super::transaction::finish(transaction, read).await?;
+        let timeline = Arc::new(timeline);
         let mut known = self.policies.0.write().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= REMEMBERED_MAX {
             known.clear();
         }
-        known.insert(key, policy.clone());
-        Ok(policy)
+        known.insert(trust, (rules, timeline.clone()));
+        Ok(timeline)
     }
 }

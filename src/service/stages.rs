@@ -1,23 +1,29 @@
 //! Which stage a pupil is at, and why.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, NaiveDate, Utc};
 use uuid::Uuid;
 
 use super::error::Resource;
-use super::judging::Moment;
+use super::history::record_known_at;
+use super::judging::{Moment, timeline_of};
 use super::transaction::{existing_pupil, finish};
 use super::{Page, PageOf, Service, ServiceError, one_more};
+use crate::domain::assessment::{EnrolmentAssessment, Rules, assess};
 use crate::domain::code::{AttendanceCode, Category};
-use crate::domain::identifiers::{PupilKey, SchoolKey, TrustId};
+use crate::domain::identifiers::{PupilKey, SchoolId, SchoolKey, TrustId};
+use crate::domain::policy::{Scope, VersionedPolicy};
 use crate::domain::register::tally_to;
-use crate::domain::session::AcademicYear;
-use crate::domain::stage::{Band, Judgement, Policy, Stage, StageMove};
+use crate::domain::session::{AcademicYear, london_date};
+use crate::domain::stage::{Band, Judgement, Stage, StageMove};
 use crate::domain::tally::Tally;
+use crate::store::calendars::calendars_of;
 use crate::store::pupils::resolve_pupils;
 use crate::store::schools::{resolve_school, session_minutes};
 use crate::store::stage_reader::{StageWithTally, stages_of};
 use crate::store::stages::{StageFilter, list_pupils};
-use crate::store::{StoreError, registers};
+use crate::store::{StoreError, holds, records, registers};
 
 /// A pupil's stage, with what it rests on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,8 +32,19 @@ pub struct PupilStage {
     pub pupil_id: Uuid,
     /// The stage, the one that the counts alone give, and whether there is too little data.
     pub judgement: Judgement,
-    /// The counts of the academic year to date.
+    /// The counts that were judged: those of the policy's window; under a policy of single enrolments, those of the
+    /// enrolment that decides.
     pub tally: Tally,
+    /// The counts of the academic year to date, over all enrolments.
+    pub year_tally: Tally,
+    /// The first day of the policy's window.
+    pub window_from: NaiveDate,
+    /// The hold that keeps the pupil at the stage.
+    pub hold_id: Option<Uuid>,
+    /// Whether the counts give a stage of lesser need and the fall waits for a person.
+    pub fall_waits: bool,
+    /// Each enrolment, under a policy that judges them alone, where one pupil was asked for.
+    pub enrolments: Vec<EnrolmentAssessment>,
     /// The first day since which the pupil has been at the stage without a break.
     pub since: Option<NaiveDate>,
     /// The day of the answer.
@@ -40,6 +57,45 @@ pub struct PupilStage {
     pub episode: i32,
     /// When the stage last changed.
     pub changed_at: Option<DateTime<Utc>>,
+}
+
+/// On which day, and as known at which moment, something is asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AsOf {
+    /// The day; nothing for the day of the moment.
+    pub day: Option<NaiveDate>,
+    /// The moment; nothing for now.
+    pub known_at: Option<DateTime<Utc>>,
+}
+
+impl AsOf {
+    /// The day that is meant.
+    ///
+    /// # Errors
+    /// Where the day or the moment is still to come.
+    pub(super) fn day(self, moment: Moment) -> Result<NaiveDate, ServiceError> {
+        if self.known_at.is_some_and(|known_at| known_at > moment.now) {
+            let message = "nothing is known yet of a moment to come: give one that has passed, or none for now";
+            return Err(ServiceError::invalid("known_at", "IN_FUTURE", message));
+        }
+        let day = self
+            .day
+            .or_else(|| self.known_at.map(london_date))
+            .unwrap_or(moment.today);
+        if day > moment.today {
+            let message = "nothing is true yet of a day to come: give today or a day before it, or none for today";
+            return Err(ServiceError::invalid("as_of", "IN_FUTURE", message));
+        }
+        if AcademicYear::containing(day).is_none() {
+            let message = format!(
+                "give a day in the academic years {} to {}",
+                AcademicYear::RANGE.start(),
+                AcademicYear::RANGE.end()
+            );
+            return Err(ServiceError::invalid("as_of", "INVALID_DATE", message));
+        }
+        Ok(day)
+    }
 }
 
 /// Which stages are asked for.
@@ -182,19 +238,25 @@ fn band_in_words(band: &Band) -> String {
     }
 }
 
-fn pupil_stage(found: StageWithTally, policy: &Policy, moment: Moment) -> Result<PupilStage, StoreError> {
-    let computed = policy.judge(found.tally);
+fn pupil_stage(found: StageWithTally, policy: &VersionedPolicy, moment: Moment) -> Result<PupilStage, StoreError> {
+    let tally = found.row.judged.tally().unwrap_or(found.tally);
+    let computed = policy.policy.judge(tally);
     Ok(PupilStage {
         pupil_id: found.row.pupil_id,
         judgement: Judgement {
             stage: found.row.stage()?,
             ..computed
         },
-        tally: found.tally,
+        tally,
+        year_tally: found.tally,
+        window_from: found.row.judged.from().unwrap_or(moment.year.first_day()),
+        hold_id: found.row.hold_id,
+        fall_waits: found.row.fall_waits,
+        enrolments: Vec::new(),
         since: found.row.since,
         as_of: moment.today,
         year: moment.year,
-        policy_version: found.row.policy_version,
+        policy_version: policy.version,
         episode: if found.row.episode_open { found.row.episode } else { 0 },
         changed_at: found.row.changed_at,
     })
@@ -207,12 +269,38 @@ impl Service {
         found: Vec<StageWithTally>,
         moment: Moment,
     ) -> Result<Vec<PupilStage>, ServiceError> {
-        let mut stages = Vec::with_capacity(found.len());
-        for found in found {
-            let policy = self.policy(trust, found.row.policy_version).await?;
-            stages.push(pupil_stage(found, &policy, moment)?);
+        let Some(first) = found.first() else {
+            return Ok(Vec::new());
+        };
+        let timeline = self.timeline(trust, first.rules).await?;
+        let mut schools = HashMap::new();
+        if timeline.differs_by_school() {
+            let ids: Vec<Uuid> = found.iter().map(|found| found.row.pupil_id).collect();
+            schools = self.home_schools(trust, &ids, moment).await?;
         }
-        Ok(stages)
+        let stages = found.into_iter().map(|found| {
+            let school = schools.get(&found.row.pupil_id).copied();
+            Ok(pupil_stage(found, timeline.at(moment.today, school), moment)?)
+        });
+        stages.collect()
+    }
+
+    /// The school by whose policy each pupil is judged today.
+    async fn home_schools(
+        &self,
+        trust: TrustId,
+        pupils: &[Uuid],
+        moment: Moment,
+    ) -> Result<HashMap<Uuid, SchoolId>, ServiceError> {
+        let mut transaction = self.store.begin(trust).await?;
+        let records = records::records_of(&mut transaction, trust, pupils, &[])
+            .await
+            .map_err(ServiceError::from);
+        let records = finish(transaction, records).await?;
+        let schools = records
+            .into_iter()
+            .filter_map(|(pupil, record)| Some((pupil, record.home_school(moment.today)?)));
+        Ok(schools.collect())
     }
 
     /// The stage of one pupil today.
@@ -229,8 +317,79 @@ impl Service {
         };
         let found = self.reader.read(trust, moment.year, pupil.0).await?;
         let found = found.ok_or(ServiceError::NotFound(Resource::Pupil))?;
-        let policy = self.policy(trust, found.row.policy_version).await?;
-        Ok(pupil_stage(found, &policy, moment)?)
+        let timeline = self.timeline(trust, found.rules).await?;
+        if timeline.differs_by_school() || timeline.at(moment.today, None).policy.scope == Scope::Enrolment {
+            let as_of = AsOf::default();
+            return self.pupil_stage_as_of(trust, &PupilKey::Id(pupil), as_of).await;
+        }
+        Ok(pupil_stage(found, timeline.at(moment.today, None), moment)?)
+    }
+
+    /// The stage of one pupil on a day, as the service knew it at a moment: what the marks known then, up to that day, come to
+    /// under the policies in force.
+    ///
+    /// # Errors
+    /// `Invalid` for a day or a moment in the future, `NotFound` where the trust has no such pupil.
+    pub async fn pupil_stage_as_of(
+        &self,
+        trust: TrustId,
+        key: &PupilKey,
+        asked: AsOf,
+    ) -> Result<PupilStage, ServiceError> {
+        self.roll_over(trust).await?;
+        let moment = self.moment();
+        let as_of = asked.day(moment)?;
+        let year = AcademicYear::clamped(as_of);
+        let mut transaction = self.store.begin(trust).await?;
+        let read = async {
+            let pupil = existing_pupil(&mut transaction, trust, key).await?;
+            let record = record_known_at(&mut transaction, trust, pupil.0, &[year], asked.known_at).await?;
+            let timeline = timeline_of(&mut transaction, trust).await?;
+            let known_at = asked.known_at.unwrap_or(moment.now);
+            let holds = holds::by_pupil(&mut transaction, trust, &[pupil.0], known_at).await?;
+            let schools: Vec<Uuid> = record
+                .enrolments
+                .iter()
+                .map(|enrolment| enrolment.span.school.0)
+                .collect();
+            let calendars = calendars_of(&mut transaction, trust, &schools).await?;
+            let current = stages_of(&mut transaction, trust, moment.year, &[pupil.0]).await?;
+            Ok((pupil, record, timeline.known_at(known_at), holds, calendars, current))
+        }
+        .await;
+        let (pupil, record, timeline, holds, calendars, current) = finish(transaction, read).await?;
+        let rules = Rules {
+            timeline: &timeline,
+            calendars: &calendars,
+            holds: holds.get(&pupil.0).map_or(&[], Vec::as_slice),
+        };
+        let assessment = assess(&record, rules, as_of);
+        let current = current
+            .into_iter()
+            .next()
+            .filter(|_| as_of == moment.today && asked.known_at.is_none());
+        Ok(PupilStage {
+            pupil_id: pupil.0,
+            judgement: Judgement {
+                stage: assessment.stage,
+                ..assessment.judgement
+            },
+            tally: assessment.tally,
+            year_tally: assessment.year_tally,
+            window_from: assessment.window_from,
+            hold_id: assessment.hold,
+            fall_waits: assessment.fall_waits,
+            enrolments: assessment.enrolments,
+            since: assessment.since,
+            as_of,
+            year,
+            policy_version: assessment.policy_version,
+            episode: current
+                .as_ref()
+                .filter(|found| found.row.episode_open)
+                .map_or(0, |found| found.row.episode),
+            changed_at: current.and_then(|found| found.row.changed_at),
+        })
     }
 
     /// The stages of many pupils today, in the order asked: nothing for a pupil that the trust does not have.
@@ -311,8 +470,17 @@ impl Service {
             .into_iter()
             .next()
             .ok_or(ServiceError::NotFound(Resource::Pupil))?;
-        let policy = self.policy(trust, found.row.policy_version).await?;
-        let stage = pupil_stage(found, &policy, moment)?;
+        let rules = found.rules;
+        let stages = self.pupil_stages_of(trust, vec![found], moment).await?;
+        let stage = stages
+            .into_iter()
+            .next()
+            .ok_or(ServiceError::NotFound(Resource::Pupil))?;
+        let timeline = self.timeline(trust, rules).await?;
+        let policy = &timeline
+            .version(stage.policy_version)
+            .ok_or(StoreError::Corrupt("policies"))?
+            .policy;
         let mut counts = [(0usize, 0usize); 256];
         let mut enrolments = Vec::with_capacity(marks.len());
         let mut lost_learning_minutes = 0;

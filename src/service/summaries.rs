@@ -125,8 +125,9 @@ impl Service {
         let moment = self.moment();
         let mut transaction = self.store.begin(trust).await?;
         let read = async {
-            let policy = policies::active(&mut transaction, trust).await?;
-            let policy = policy.ok_or(ServiceError::NotFound(Resource::Trust))?;
+            let timeline = policies::timeline(&mut transaction, trust).await?;
+            let timeline = timeline.ok_or(ServiceError::NotFound(Resource::Trust))?;
+            let policy = timeline.at(moment.today, None);
             let rule = CountingRule {
                 today: moment.today,
                 year: moment.year,

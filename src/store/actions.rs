@@ -75,6 +75,10 @@ struct ActionRow {
     updated_at: DateTime<Utc>,
     #[diesel(sql_type = sql_types::Bool)]
     beyond_stage: bool,
+    #[diesel(sql_type = sql_types::Bool)]
+    never_reached: bool,
+    #[diesel(sql_type = sql_types::Nullable<sql_types::Integer>)]
+    policy_version: Option<i32>,
 }
 
 /// Reads one of the catalogue's words, stored as `data/provisions.toml` writes it.
@@ -114,12 +118,16 @@ impl TryFrom<ActionRow> for Action {
             raised_at: row.raised_at,
             updated_at: row.updated_at,
             beyond_stage: row.beyond_stage,
+            never_reached: row.never_reached,
+            policy_version: row.policy_version,
+            due_on: None,
         })
     }
 }
 
 const ACTION_COLUMNS: &str = "SELECT pupil_id, episode, provision_id, ordinal, stage, title, guidance, kind, condition, \
-     review_days, responsible_roles, state, version, raised_at, updated_at, beyond_stage FROM pupil_actions";
+     review_days, responsible_roles, state, version, raised_at, updated_at, beyond_stage, \
+     never_reached, policy_version FROM pupil_actions";
 
 /// One action; nothing where it was never raised.
 pub async fn find_action(

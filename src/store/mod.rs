@@ -9,10 +9,14 @@
 
 pub mod actions;
 pub mod batches;
+pub mod calendars;
 pub mod embedded;
+pub mod history;
+pub mod holds;
 pub mod migrations;
 pub mod policies;
 pub mod pupils;
+pub mod records;
 pub mod registers;
 pub mod schema;
 pub mod schools;

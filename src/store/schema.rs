@@ -16,7 +16,26 @@ diesel::table! { schools (trust_id, school_id) {
 
 diesel::table! { policies (trust_id, version) {
     trust_id -> Uuid, version -> Integer, settings -> Jsonb, created_at -> Timestamptz,
-    activated_at -> Nullable<Timestamptz>,
+    activated_at -> Nullable<Timestamptz>, title -> Text, revision -> BigInt, updated_at -> Nullable<Timestamptz>,
+} }
+
+diesel::table! { policy_activations (trust_id, ordinal) {
+    trust_id -> Uuid, ordinal -> Integer, school_id -> Nullable<Uuid>, version -> Nullable<Integer>,
+    activated_at -> Timestamptz, activated_by_name -> Text, activated_by_position -> Text,
+} }
+
+diesel::table! { holds (trust_id, hold_id) {
+    trust_id -> Uuid, pupil_id -> Uuid, hold_id -> Uuid, kind -> SmallInt, stage -> Nullable<SmallInt>,
+    starts_on -> Date, ends_on -> Date, reason -> Text, created_by_name -> Text, created_by_position -> Text,
+    created_at -> Timestamptz, request_id -> Nullable<Uuid>, ended_on -> Nullable<Date>, ended_reason -> Nullable<Text>,
+    ended_by_name -> Nullable<Text>, ended_by_position -> Nullable<Text>, ended_at -> Nullable<Timestamptz>,
+} }
+
+diesel::table! { jobs (trust_id, job_id) {
+    trust_id -> Uuid, job_id -> Uuid, kind -> Text, state -> Text, settings -> Jsonb, done -> BigInt, total -> BigInt,
+    outcome -> Nullable<Jsonb>, failure -> Nullable<Text>, attempts -> Integer, requested_by_name -> Text,
+    requested_by_position -> Text, request_id -> Nullable<Uuid>, created_at -> Timestamptz, updated_at -> Timestamptz,
+    finished_at -> Nullable<Timestamptz>,
 } }
 
 diesel::table! { catalogues (trust_id, version) {
@@ -68,19 +87,23 @@ diesel::table! { mark_revisions (trust_id, pupil_id, revision_id) {
 diesel::table! { pupil_stages (trust_id, pupil_id) {
     trust_id -> Uuid, pupil_id -> Uuid, stage -> SmallInt, academic_year -> SmallInt, since -> Nullable<Date>,
     policy_version -> Integer, episode -> Integer, episode_open -> Bool, raised_to -> SmallInt,
-    changed_at -> Nullable<Timestamptz>,
+    changed_at -> Nullable<Timestamptz>, next_review_on -> Nullable<Date>, judged_attended -> Nullable<Integer>,
+    judged_possible -> Nullable<Integer>, judged_unauthorised -> Nullable<Integer>,
+    judged_from -> Nullable<Date>, hold_id -> Nullable<Uuid>,
+    fall_waits -> Bool, has_holds -> Bool, episode_started_on -> Nullable<Date>,
 } }
 
 diesel::table! { transitions (trust_id, position) {
     trust_id -> Uuid, position -> BigInt, pupil_id -> Uuid, from_stage -> SmallInt, to_stage -> SmallInt,
     effective_on -> Date, recorded_at -> Timestamptz, cause -> Text, policy_version -> Integer,
     academic_year -> SmallInt, attended -> Integer, possible -> Integer, unauthorised -> Integer, episode -> Integer,
-    request_id -> Nullable<Uuid>,
+    request_id -> Nullable<Uuid>, retracted_to -> Nullable<SmallInt>, hold_id -> Nullable<Uuid>,
 } }
 
 diesel::table! { episodes (trust_id, pupil_id, episode) {
     trust_id -> Uuid, pupil_id -> Uuid, episode -> Integer, catalogue_version -> Integer, academic_year -> SmallInt,
-    raised_at -> Array<Timestamptz>, opened_at -> Timestamptz, closed_at -> Nullable<Timestamptz>,
+    raised_at -> Array<Nullable<Timestamptz>>, opened_at -> Timestamptz, closed_at -> Nullable<Timestamptz>,
+    retracted_at -> Array<Nullable<Timestamptz>>, policy_version -> Nullable<Integer>,
 } }
 
 diesel::table! { actions (trust_id, pupil_id, episode, provision_id) {
@@ -94,4 +117,14 @@ diesel::table! { action_entries (trust_id, pupil_id, episode, provision_id, ordi
     recorded_by_position -> Text, recorded_at -> Timestamptz, request_id -> Nullable<Uuid>,
 } }
 
-diesel::allow_tables_to_appear_in_same_query!(pupil_stages, registers, enrolments, pupils, pupil_identifiers, schools);
+diesel::allow_tables_to_appear_in_same_query!(
+    pupil_stages,
+    registers,
+    enrolments,
+    pupils,
+    pupil_identifiers,
+    schools,
+    policies,
+    policy_activations,
+    holds,
+);

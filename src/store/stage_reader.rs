@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use chrono::{DateTime, NaiveDate, Utc};
 use diesel::QueryResult;
 use diesel::pg::Pg;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
@@ -32,6 +31,8 @@ pub struct StageWithTally {
     pub row: StageRow,
     /// The counts, over all the pupil's enrolments in the trust.
     pub tally: Tally,
+    /// How often a policy had come into force in the trust: names the policies that were in force when it was read.
+    pub rules: i32,
 }
 
 /// The stages of pupils with the counts of a year: a row for each register of the year, or one without.
@@ -45,27 +46,44 @@ struct StagesByKey<'a> {
 }
 
 type StagesByKeyColumns = (
-    sql_types::Uuid,
-    sql_types::SmallInt,
-    sql_types::SmallInt,
-    sql_types::Nullable<sql_types::Date>,
-    sql_types::Integer,
-    sql_types::Integer,
-    sql_types::Bool,
-    sql_types::SmallInt,
-    sql_types::Nullable<sql_types::Timestamptz>,
+    (
+        sql_types::Uuid,
+        sql_types::SmallInt,
+        sql_types::SmallInt,
+        sql_types::Nullable<sql_types::Date>,
+        sql_types::Integer,
+        sql_types::Integer,
+        sql_types::Bool,
+        sql_types::SmallInt,
+        sql_types::Nullable<sql_types::Timestamptz>,
+        sql_types::Nullable<sql_types::Date>,
+        (
+            sql_types::Nullable<sql_types::Integer>,
+            sql_types::Nullable<sql_types::Integer>,
+            sql_types::Nullable<sql_types::Integer>,
+            sql_types::Nullable<sql_types::Date>,
+        ),
+        sql_types::Nullable<sql_types::Uuid>,
+        sql_types::Bool,
+        sql_types::Bool,
+        sql_types::Nullable<sql_types::Date>,
+    ),
     sql_types::Nullable<sql_types::SmallInt>,
     sql_types::Nullable<sql_types::SmallInt>,
     sql_types::Nullable<sql_types::SmallInt>,
+    sql_types::Nullable<sql_types::Integer>,
 );
 
 impl QueryFragment<Pg> for StagesByKey<'_> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         out.push_sql(
             "SELECT s.pupil_id, s.stage, s.academic_year, s.since, s.policy_version, s.episode, s.episode_open, s.raised_to,
-                 s.changed_at, r.attended, r.possible, r.unauthorised
-             FROM unnest(",
+                 s.changed_at, s.next_review_on, s.judged_attended, s.judged_possible, s.judged_unauthorised, s.judged_from,
+                 s.hold_id, s.fall_waits, s.has_holds, s.episode_started_on, r.attended, r.possible, r.unauthorised,
+                 (SELECT max(ordinal) FROM policy_activations WHERE trust_id = ",
         );
+        out.push_bind_param::<sql_types::Uuid, _>(&self.trust)?;
+        out.push_sql(") FROM unnest(");
         out.push_bind_param::<sql_types::Array<sql_types::Uuid>, _>(&self.pupils)?;
         out.push_sql("::uuid[]) AS k(pupil_id) CROSS JOIN LATERAL (SELECT * FROM pupil_stages WHERE trust_id = ");
         out.push_bind_param::<sql_types::Uuid, _>(&self.trust)?;
@@ -99,21 +117,7 @@ pub async fn stages_of(
     year: AcademicYear,
     pupils: &[Uuid],
 ) -> Result<Vec<StageWithTally>, StoreError> {
-    type Register = (Option<i16>, Option<i16>, Option<i16>);
-    type Row = (
-        Uuid,
-        i16,
-        i16,
-        Option<NaiveDate>,
-        i32,
-        i32,
-        bool,
-        i16,
-        Option<DateTime<Utc>>,
-        Option<i16>,
-        Option<i16>,
-        Option<i16>,
-    );
+    type Row = (StageRow, Option<i16>, Option<i16>, Option<i16>, Option<i32>);
     let query = StagesByKey {
         trust: trust.0,
         year: year.start_year(),
@@ -121,27 +125,17 @@ pub async fn stages_of(
     };
     let rows: Vec<Row> = query.load(conn).await?;
     let mut stages: Vec<StageWithTally> = Vec::with_capacity(pupils.len());
-    for row in rows {
-        let register: Register = (row.9, row.10, row.11);
-        let tally = match register {
+    for (row, attended, possible, unauthorised, rules) in rows {
+        let tally = match (attended, possible, unauthorised) {
             (Some(attended), Some(possible), Some(unauthorised)) => stored_tally(attended, possible, unauthorised),
             _ => Tally::default(),
         };
         match stages.last_mut() {
-            Some(last) if last.row.pupil_id == row.0 => last.tally += tally,
+            Some(last) if last.row.pupil_id == row.pupil_id => last.tally += tally,
             _ => stages.push(StageWithTally {
-                row: StageRow {
-                    pupil_id: row.0,
-                    stage: row.1,
-                    academic_year: row.2,
-                    since: row.3,
-                    policy_version: row.4,
-                    episode: row.5,
-                    episode_open: row.6,
-                    raised_to: row.7,
-                    changed_at: row.8,
-                },
+                row,
                 tally,
+                rules: rules.unwrap_or(0),
             }),
         }
     }

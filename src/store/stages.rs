@@ -35,7 +35,77 @@ pub struct StageRow {
     pub raised_to: i16,
     /// When the stage last changed.
     pub changed_at: Option<DateTime<Utc>>,
+    /// The day on which the stage may change although no mark is written.
+    pub next_review_on: Option<NaiveDate>,
+    /// The counts that were judged, where they are others than the registers' of the year to date.
+    #[diesel(embed)]
+    pub judged: JudgedCounts,
+    /// The hold that keeps the pupil at the stage.
+    pub hold_id: Option<Uuid>,
+    /// Whether a fall waits for a person.
+    pub fall_waits: bool,
+    /// Whether the pupil ever had a hold.
+    pub has_holds: bool,
+    /// The day from which the pupil was away from stage U, in the latest episode.
+    pub episode_started_on: Option<NaiveDate>,
 }
+
+/// The counts that a policy judged, where they are others than those of the year to date over all enrolments.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Queryable, QueryableByName)]
+#[diesel(table_name = pupil_stages, check_for_backend(diesel::pg::Pg))]
+pub struct JudgedCounts {
+    judged_attended: Option<i32>,
+    judged_possible: Option<i32>,
+    judged_unauthorised: Option<i32>,
+    judged_from: Option<NaiveDate>,
+}
+
+impl JudgedCounts {
+    /// Counts to be kept, with the first day of the window that they are of.
+    pub fn of(tally: Tally, from: NaiveDate) -> JudgedCounts {
+        let count = |count: u64| Some(i32::try_from(count).unwrap_or(i32::MAX));
+        JudgedCounts {
+            judged_attended: count(tally.attended),
+            judged_possible: count(tally.possible),
+            judged_unauthorised: count(tally.unauthorised),
+            judged_from: Some(from),
+        }
+    }
+
+    /// What the columns hold.
+    pub const fn from_columns(columns: (Option<i32>, Option<i32>, Option<i32>, Option<NaiveDate>)) -> JudgedCounts {
+        JudgedCounts {
+            judged_attended: columns.0,
+            judged_possible: columns.1,
+            judged_unauthorised: columns.2,
+            judged_from: columns.3,
+        }
+    }
+
+    /// The first day of the window; nothing where the registers' own counts were judged.
+    pub const fn from(self) -> Option<NaiveDate> {
+        self.judged_from
+    }
+
+    /// The counts; nothing where the registers' own were judged.
+    pub fn tally(self) -> Option<Tally> {
+        let count = |count: i32| u64::try_from(count).unwrap_or_default();
+        let (attended, possible) = (count(self.judged_attended?), count(self.judged_possible?));
+        let unauthorised = count(self.judged_unauthorised?);
+        Some(Tally {
+            attended,
+            possible,
+            unauthorised,
+            authorised: possible.saturating_sub(attended + unauthorised),
+        })
+    }
+}
+
+/// The columns of [`StageRow`].
+pub const STAGE_COLUMNS: &str =
+    "pupil_id, stage, academic_year, since, policy_version, episode, episode_open, raised_to,
+    changed_at, next_review_on, judged_attended, judged_possible, judged_unauthorised, judged_from, hold_id, fall_waits,
+    has_holds, episode_started_on";
 
 impl StageRow {
     /// The stage.
@@ -50,16 +120,16 @@ pub async fn lock(conn: &mut AsyncPgConnection, trust: TrustId, pupils: &[Uuid])
     let mut keys = pupils.to_vec();
     keys.sort_unstable();
     keys.dedup();
-    let rows = diesel::sql_query(
+    let rows = diesel::sql_query(format!(
         "SELECT s.*
          FROM unnest($2) AS k(pupil_id)
          CROSS JOIN LATERAL (
-             SELECT pupil_id, stage, academic_year, since, policy_version, episode, episode_open, raised_to, changed_at
+             SELECT {STAGE_COLUMNS}
              FROM pupil_stages
              WHERE trust_id = $1 AND pupil_id = k.pupil_id
              FOR NO KEY UPDATE
-         ) AS s",
-    )
+         ) AS s"
+    ))
     .bind::<sql_types::Uuid, _>(trust.0)
     .bind::<sql_types::Array<sql_types::Uuid>, _>(keys)
     .load(conn)
@@ -67,19 +137,39 @@ pub async fn lock(conn: &mut AsyncPgConnection, trust: TrustId, pupils: &[Uuid])
     Ok(rows)
 }
 
-/// Pupils whose stage was judged in an earlier academic year.
-pub async fn pupils_of_earlier_years(
+/// Pupils whose stage was judged in an earlier academic year, or whose day of review has come.
+pub async fn pupils_to_review(
     conn: &mut AsyncPgConnection,
     trust: TrustId,
+    today: NaiveDate,
     year: AcademicYear,
     most: i64,
 ) -> Result<Vec<Uuid>, StoreError> {
-    Ok(pupil_stages::table
-        .filter(pupil_stages::trust_id.eq(trust.0))
+    let of_trust = || pupil_stages::table.filter(pupil_stages::trust_id.eq(trust.0));
+    let mut pupils: Vec<Uuid> = of_trust()
         .filter(pupil_stages::academic_year.lt(year.start_year()))
         .order(pupil_stages::pupil_id)
         .select(pupil_stages::pupil_id)
         .limit(most)
+        .load(conn)
+        .await?;
+    let due: Vec<Uuid> = of_trust()
+        .filter(pupil_stages::next_review_on.le(today))
+        .order(pupil_stages::next_review_on)
+        .select(pupil_stages::pupil_id)
+        .limit(most)
+        .load(conn)
+        .await?;
+    pupils.extend(due);
+    Ok(pupils)
+}
+
+/// Every pupil of the trust, in order.
+pub async fn every_pupil(conn: &mut AsyncPgConnection, trust: TrustId) -> Result<Vec<Uuid>, StoreError> {
+    Ok(pupil_stages::table
+        .filter(pupil_stages::trust_id.eq(trust.0))
+        .order(pupil_stages::pupil_id)
+        .select(pupil_stages::pupil_id)
         .load(conn)
         .await?)
 }
@@ -91,12 +181,17 @@ pub async fn update(conn: &mut AsyncPgConnection, trust: TrustId, rows: &[StageR
     }
     diesel::sql_query(
         "INSERT INTO pupil_stages (trust_id, pupil_id, stage, academic_year, since, policy_version, episode, episode_open,
-             raised_to, changed_at)
-         SELECT $1, n.* FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10) AS n
+             raised_to, changed_at, next_review_on, judged_attended, judged_possible, judged_unauthorised,
+             judged_from, hold_id, fall_waits, has_holds, episode_started_on)
+         SELECT $1, n.* FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19) AS n
          ON CONFLICT (trust_id, pupil_id) DO UPDATE
          SET stage = EXCLUDED.stage, academic_year = EXCLUDED.academic_year, since = EXCLUDED.since,
              policy_version = EXCLUDED.policy_version, episode = EXCLUDED.episode, episode_open = EXCLUDED.episode_open,
-             raised_to = EXCLUDED.raised_to, changed_at = EXCLUDED.changed_at",
+             raised_to = EXCLUDED.raised_to, changed_at = EXCLUDED.changed_at, next_review_on = EXCLUDED.next_review_on,
+             judged_attended = EXCLUDED.judged_attended, judged_possible = EXCLUDED.judged_possible,
+             judged_unauthorised = EXCLUDED.judged_unauthorised, judged_from = EXCLUDED.judged_from, hold_id = EXCLUDED.hold_id,
+             fall_waits = EXCLUDED.fall_waits, has_holds = EXCLUDED.has_holds,
+             episode_started_on = EXCLUDED.episode_started_on",
     )
     .bind::<sql_types::Uuid, _>(trust.0)
     .bind::<sql_types::Array<sql_types::Uuid>, _>(column(rows, |row| row.pupil_id))
@@ -108,6 +203,17 @@ pub async fn update(conn: &mut AsyncPgConnection, trust: TrustId, rows: &[StageR
     .bind::<sql_types::Array<sql_types::Bool>, _>(column(rows, |row| row.episode_open))
     .bind::<sql_types::Array<sql_types::SmallInt>, _>(column(rows, |row| row.raised_to))
     .bind::<sql_types::Array<sql_types::Nullable<sql_types::Timestamptz>>, _>(column(rows, |row| row.changed_at))
+    .bind::<sql_types::Array<sql_types::Nullable<sql_types::Date>>, _>(column(rows, |row| row.next_review_on))
+    .bind::<sql_types::Array<sql_types::Nullable<sql_types::Integer>>, _>(column(rows, |row| row.judged.judged_attended))
+    .bind::<sql_types::Array<sql_types::Nullable<sql_types::Integer>>, _>(column(rows, |row| row.judged.judged_possible))
+    .bind::<sql_types::Array<sql_types::Nullable<sql_types::Integer>>, _>(column(rows, |row| {
+        row.judged.judged_unauthorised
+    }))
+    .bind::<sql_types::Array<sql_types::Nullable<sql_types::Date>>, _>(column(rows, |row| row.judged.judged_from))
+    .bind::<sql_types::Array<sql_types::Nullable<sql_types::Uuid>>, _>(column(rows, |row| row.hold_id))
+    .bind::<sql_types::Array<sql_types::Bool>, _>(column(rows, |row| row.fall_waits))
+    .bind::<sql_types::Array<sql_types::Bool>, _>(column(rows, |row| row.has_holds))
+    .bind::<sql_types::Array<sql_types::Nullable<sql_types::Date>>, _>(column(rows, |row| row.episode_started_on))
     .execute(conn)
     .await?;
     Ok(())
@@ -122,15 +228,38 @@ fn column<R, T>(rows: &[R], value: impl Fn(&R) -> T) -> Vec<T> {
 pub enum Cause {
     /// Marks were recorded or corrected.
     Marks,
-    /// A day came: marks entered ahead of time began to count, or the academic year turned.
+    /// A mark that was there was changed.
+    Correction,
+    /// A day came: marks entered ahead of time began to count, a window or a hold moved on, or the academic year turned.
     DayPassed,
+    /// A policy came into force.
+    Policy,
+    /// A person held the pupil at a stage, ended that, or confirmed a fall.
+    Hold,
+    /// The pupil's enrolments changed, or the calendar of a school.
+    Enrolment,
 }
 
 impl Cause {
-    const fn as_str(self) -> &'static str {
+    /// Every cause.
+    pub const ALL: [Cause; 6] = [
+        Cause::Marks,
+        Cause::Correction,
+        Cause::DayPassed,
+        Cause::Policy,
+        Cause::Hold,
+        Cause::Enrolment,
+    ];
+
+    /// The word under which it is stored.
+    pub const fn as_str(self) -> &'static str {
         match self {
             Cause::Marks => "marks",
+            Cause::Correction => "correction",
             Cause::DayPassed => "day_passed",
+            Cause::Policy => "policy",
+            Cause::Hold => "hold",
+            Cause::Enrolment => "enrolment",
         }
     }
 }
@@ -150,17 +279,21 @@ pub struct Transition {
     pub tally: Tally,
     /// The number of the episode that it belongs to.
     pub episode: i32,
+    /// What moved the pupil.
+    pub cause: Cause,
+    /// The version of the policy that judged.
+    pub policy_version: i32,
+    /// The stage of greatest need that was reached after all, where those beyond it turned out never to have been.
+    pub retracted_to: Option<Stage>,
+    /// The hold that keeps the pupil at the stage.
+    pub hold_id: Option<Uuid>,
 }
 
 /// What all the transitions of one transaction share.
 #[derive(Clone, Copy, Debug)]
 pub struct TransitionContext {
-    /// What moved the pupils.
-    pub cause: Cause,
     /// When it was recorded.
     pub recorded_at: DateTime<Utc>,
-    /// The version of the policy that judged.
-    pub policy_version: i32,
     /// The academic year that was judged.
     pub year: AcademicYear,
     /// The batch.
@@ -181,23 +314,22 @@ pub async fn append_transitions(
     let count = |count: u64| i32::try_from(count).unwrap_or(i32::MAX);
     diesel::sql_query(
         "WITH feed AS (
-             UPDATE feeds SET position = position + $8 WHERE trust_id = $1 RETURNING position - $8 AS before
+             UPDATE feeds SET position = position + $5 WHERE trust_id = $1 RETURNING position - $5 AS before
          )
-         INSERT INTO transitions (trust_id, position, recorded_at, cause, policy_version, academic_year, request_id,
-             pupil_id, from_stage, to_stage, effective_on, attended, possible, unauthorised, episode)
-         SELECT $1, feed.before + n.ordinality, $2, $3, $4, $5, $6,
-             n.pupil_id, n.from_stage, n.to_stage, n.effective_on, n.attended, n.possible, n.unauthorised, n.episode
-         FROM feed, unnest($7, $9, $10, $11, $12, $13, $14, $15) WITH ORDINALITY
-             AS n(pupil_id, from_stage, to_stage, effective_on, attended, possible, unauthorised, episode, ordinality)",
+         INSERT INTO transitions (trust_id, position, recorded_at, academic_year, request_id, pupil_id, from_stage, to_stage,
+             effective_on, attended, possible, unauthorised, episode, cause, policy_version, retracted_to, hold_id)
+         SELECT $1, feed.before + n.ordinality, $2, $3, $4, n.pupil_id, n.from_stage, n.to_stage, n.effective_on, n.attended,
+             n.possible, n.unauthorised, n.episode, n.cause, n.policy_version, n.retracted_to, n.hold_id
+         FROM feed, unnest($6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) WITH ORDINALITY
+             AS n(pupil_id, from_stage, to_stage, effective_on, attended, possible, unauthorised, episode, cause,
+                 policy_version, retracted_to, hold_id, ordinality)",
     )
     .bind::<sql_types::Uuid, _>(trust.0)
     .bind::<sql_types::Timestamptz, _>(context.recorded_at)
-    .bind::<sql_types::Text, _>(context.cause.as_str())
-    .bind::<sql_types::Integer, _>(context.policy_version)
     .bind::<sql_types::SmallInt, _>(context.year.start_year())
     .bind::<sql_types::Nullable<sql_types::Uuid>, _>(context.request_id)
-    .bind::<sql_types::Array<sql_types::Uuid>, _>(column(transitions, |row| row.pupil_id))
     .bind::<sql_types::BigInt, _>(i64::try_from(transitions.len()).unwrap_or(i64::MAX))
+    .bind::<sql_types::Array<sql_types::Uuid>, _>(column(transitions, |row| row.pupil_id))
     .bind::<sql_types::Array<sql_types::SmallInt>, _>(column(transitions, |row| i16::from(row.from.number())))
     .bind::<sql_types::Array<sql_types::SmallInt>, _>(column(transitions, |row| i16::from(row.to.number())))
     .bind::<sql_types::Array<sql_types::Date>, _>(column(transitions, |row| row.effective_on))
@@ -205,6 +337,12 @@ pub async fn append_transitions(
     .bind::<sql_types::Array<sql_types::Integer>, _>(column(transitions, |row| count(row.tally.possible)))
     .bind::<sql_types::Array<sql_types::Integer>, _>(column(transitions, |row| count(row.tally.unauthorised)))
     .bind::<sql_types::Array<sql_types::Integer>, _>(column(transitions, |row| row.episode))
+    .bind::<sql_types::Array<sql_types::Text>, _>(column(transitions, |row| row.cause.as_str()))
+    .bind::<sql_types::Array<sql_types::Integer>, _>(column(transitions, |row| row.policy_version))
+    .bind::<sql_types::Array<sql_types::Nullable<sql_types::SmallInt>>, _>(column(transitions, |row| {
+        row.retracted_to.map(|stage| i16::from(stage.number()))
+    }))
+    .bind::<sql_types::Array<sql_types::Nullable<sql_types::Uuid>>, _>(column(transitions, |row| row.hold_id))
     .execute(conn)
     .await?;
     Ok(())
@@ -213,16 +351,32 @@ pub async fn append_transitions(
 /// What becomes of pupils' episodes in one transaction.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EpisodeChanges {
-    /// Episodes that begin: pupil, number, and the number of the stage up to which provisions are raised.
-    pub opened: Vec<(Uuid, i32, i16)>,
-    /// Episodes in which a higher stage was reached: pupil, number, and the number of the stage.
-    pub raised: Vec<(Uuid, i32, i16)>,
+    /// Episodes that begin: pupil, number, and the version of the policy that gives the due dates.
+    pub opened: Vec<(Uuid, i32, i32)>,
+    /// Episodes in which a stage was reached.
+    pub raised: Vec<Raise>,
+    /// Episodes in which stages turned out never to have been reached: pupil, number, and the number of the stage of greatest
+    /// need that was.
+    pub retracted: Vec<(Uuid, i32, i16)>,
     /// Episodes that end: pupil and number.
     pub closed: Vec<(Uuid, i32)>,
 }
 
-/// Opens, raises and closes episodes at `now`. Raising is cumulative: every stage up to the one reached that was not
-/// raised before in the episode.
+/// Reaching a stage in an episode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Raise {
+    /// The pupil.
+    pub pupil_id: Uuid,
+    /// The number of the episode.
+    pub episode: i32,
+    /// The number of the first stage whose provisions are raised: 1 where those of the stages passed over are as well.
+    pub from: i16,
+    /// The number of the stage reached.
+    pub to: i16,
+}
+
+/// Opens, raises, retracts and closes episodes at `now`. Raising adds what was not raised before in the episode, or was
+/// retracted since.
 pub async fn write_episodes(
     conn: &mut AsyncPgConnection,
     trust: TrustId,
@@ -232,37 +386,104 @@ pub async fn write_episodes(
     changes: &EpisodeChanges,
 ) -> Result<(), StoreError> {
     if !changes.opened.is_empty() {
+        // Opened and raised in one: most episodes are raised once.
+        let raise_of: std::collections::HashMap<(Uuid, i32), Raise> = changes
+            .raised
+            .iter()
+            .map(|raise| ((raise.pupil_id, raise.episode), *raise))
+            .collect();
+        let raised = |row: &(Uuid, i32, i32)| raise_of.get(&(row.0, row.1));
         diesel::sql_query(
-            "INSERT INTO episodes (trust_id, pupil_id, episode, catalogue_version, academic_year, raised_at, opened_at)
-             SELECT $1, n.pupil_id, n.episode, $5, $6, array_fill($7, ARRAY[n.raised_to::integer]), $7
-             FROM unnest($2, $3, $4) AS n(pupil_id, episode, raised_to)",
+            "INSERT INTO episodes (trust_id, pupil_id, episode, catalogue_version, academic_year, raised_at, opened_at,
+                 policy_version)
+             SELECT $1, n.pupil_id, n.episode, $5, $6,
+                 ARRAY[
+                     CASE WHEN 1 BETWEEN n.first AND n.last THEN $7 END, CASE WHEN 2 BETWEEN n.first AND n.last THEN $7 END,
+                     CASE WHEN 3 BETWEEN n.first AND n.last THEN $7 END, CASE WHEN 4 BETWEEN n.first AND n.last THEN $7 END,
+                     CASE WHEN 5 BETWEEN n.first AND n.last THEN $7 END
+                 ], $7, n.policy_version
+             FROM unnest($2, $3, $4, $8, $9) AS n(pupil_id, episode, policy_version, first, last)",
         )
         .bind::<sql_types::Uuid, _>(trust.0)
         .bind::<sql_types::Array<sql_types::Uuid>, _>(column(&changes.opened, |row| row.0))
         .bind::<sql_types::Array<sql_types::Integer>, _>(column(&changes.opened, |row| row.1))
-        .bind::<sql_types::Array<sql_types::SmallInt>, _>(column(&changes.opened, |row| row.2))
+        .bind::<sql_types::Array<sql_types::Integer>, _>(column(&changes.opened, |row| row.2))
         .bind::<sql_types::Integer, _>(catalogue_version)
         .bind::<sql_types::SmallInt, _>(year.start_year())
         .bind::<sql_types::Timestamptz, _>(now)
+        .bind::<sql_types::Array<sql_types::SmallInt>, _>(column(&changes.opened, |row| {
+            raised(row).map_or(1, |raise| raise.from)
+        }))
+        .bind::<sql_types::Array<sql_types::SmallInt>, _>(column(&changes.opened, |row| {
+            raised(row).map_or(0, |raise| raise.to)
+        }))
         .execute(conn)
         .await?;
     }
-    if !changes.raised.is_empty() {
+    let opened: std::collections::HashSet<(Uuid, i32)> = changes
+        .opened
+        .iter()
+        .map(|(pupil, episode, _)| (*pupil, *episode))
+        .collect();
+    let raised: Vec<Raise> = changes
+        .raised
+        .iter()
+        .filter(|raise| !opened.contains(&(raise.pupil_id, raise.episode)))
+        .copied()
+        .collect();
+    if !raised.is_empty() {
         diesel::sql_query(
             "UPDATE episodes e
-             SET raised_at = e.raised_at || array_fill($5, ARRAY[n.raised_to - cardinality(e.raised_at)])
-             FROM unnest($2, $3, $4) AS n(pupil_id, episode, raised_to)
+             SET raised_at = ARRAY(
+                     SELECT CASE
+                         WHEN stage BETWEEN n.first AND n.last AND (e.raised_at[stage] IS NULL OR e.retracted_at[stage] IS NOT NULL)
+                         THEN $6 ELSE e.raised_at[stage]
+                     END
+                     FROM generate_series(1, 5) AS stage ORDER BY stage
+                 ),
+                 retracted_at = ARRAY(
+                     SELECT CASE WHEN stage BETWEEN n.first AND n.last THEN NULL ELSE e.retracted_at[stage] END
+                     FROM generate_series(1, 5) AS stage ORDER BY stage
+                 )
+             FROM unnest($2, $3, $4, $5) AS n(pupil_id, episode, first, last)
              CROSS JOIN LATERAL (
                  SELECT ctid FROM episodes
                  WHERE trust_id = $1 AND pupil_id = n.pupil_id AND episode = n.episode
                  OFFSET 0
              ) AS found
-             WHERE e.ctid = found.ctid AND e.trust_id = $1 AND n.raised_to > cardinality(e.raised_at)",
+             WHERE e.ctid = found.ctid AND e.trust_id = $1",
         )
         .bind::<sql_types::Uuid, _>(trust.0)
-        .bind::<sql_types::Array<sql_types::Uuid>, _>(column(&changes.raised, |row| row.0))
-        .bind::<sql_types::Array<sql_types::Integer>, _>(column(&changes.raised, |row| row.1))
-        .bind::<sql_types::Array<sql_types::SmallInt>, _>(column(&changes.raised, |row| row.2))
+        .bind::<sql_types::Array<sql_types::Uuid>, _>(column(&raised, |row| row.pupil_id))
+        .bind::<sql_types::Array<sql_types::Integer>, _>(column(&raised, |row| row.episode))
+        .bind::<sql_types::Array<sql_types::SmallInt>, _>(column(&raised, |row| row.from))
+        .bind::<sql_types::Array<sql_types::SmallInt>, _>(column(&raised, |row| row.to))
+        .bind::<sql_types::Timestamptz, _>(now)
+        .execute(conn)
+        .await?;
+    }
+    if !changes.retracted.is_empty() {
+        diesel::sql_query(
+            "UPDATE episodes e
+             SET retracted_at = ARRAY(
+                     SELECT CASE
+                         WHEN stage > n.reached AND e.raised_at[stage] IS NOT NULL AND e.retracted_at[stage] IS NULL
+                         THEN $5 ELSE e.retracted_at[stage]
+                     END
+                     FROM generate_series(1, 5) AS stage ORDER BY stage
+                 )
+             FROM unnest($2, $3, $4) AS n(pupil_id, episode, reached)
+             CROSS JOIN LATERAL (
+                 SELECT ctid FROM episodes
+                 WHERE trust_id = $1 AND pupil_id = n.pupil_id AND episode = n.episode
+                 OFFSET 0
+             ) AS found
+             WHERE e.ctid = found.ctid AND e.trust_id = $1",
+        )
+        .bind::<sql_types::Uuid, _>(trust.0)
+        .bind::<sql_types::Array<sql_types::Uuid>, _>(column(&changes.retracted, |row| row.0))
+        .bind::<sql_types::Array<sql_types::Integer>, _>(column(&changes.retracted, |row| row.1))
+        .bind::<sql_types::Array<sql_types::SmallInt>, _>(column(&changes.retracted, |row| row.2))
         .bind::<sql_types::Timestamptz, _>(now)
         .execute(conn)
         .await?;

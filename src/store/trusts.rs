@@ -7,7 +7,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::StoreError;
-use super::schema::{catalogues, feeds, policies, provisions, trusts};
+use super::schema::{catalogues, feeds, policies, policy_activations, provisions, trusts};
 use crate::domain::catalogue::{Catalogue, Provision};
 use crate::domain::identifiers::TrustId;
 use crate::domain::stage::Policy;
@@ -125,6 +125,17 @@ pub async fn insert_first_rules(
             policies::settings.eq(settings),
             policies::created_at.eq(now),
             policies::activated_at.eq(now),
+        ))
+        .execute(conn)
+        .await?;
+    diesel::insert_into(policy_activations::table)
+        .values((
+            policy_activations::trust_id.eq(trust.0),
+            policy_activations::ordinal.eq(1),
+            policy_activations::version.eq(1),
+            policy_activations::activated_at.eq(now),
+            policy_activations::activated_by_name.eq("graduated-response"),
+            policy_activations::activated_by_position.eq("the service"),
         ))
         .execute(conn)
         .await?;

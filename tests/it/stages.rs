@@ -206,6 +206,7 @@ async fn a_pupil_is_found_by_every_identifier_and_one_of_another_trust_is_not_fo
             let request = pb::GetPupilStageRequest {
                 trust_id: other.clone(),
                 pupil: Some(key),
+                ..pb::GetPupilStageRequest::default()
             };
             let mut client = world.stages();
             async move { client.get_pupil_stage(request).await.unwrap_err() }

@@ -168,11 +168,12 @@ impl Service {
     /// # Errors
     /// [`ServiceError::NotFound`] where there is no such trust.
     pub(super) async fn writing(&self, conn: &mut AsyncPgConnection, trust: TrustId) -> Result<Writing, ServiceError> {
-        let policy = policies::active(conn, trust).await?;
+        let timeline = policies::timeline(conn, trust).await?;
+        let timeline = timeline.ok_or(ServiceError::NotFound(Resource::Trust))?;
         Ok(Writing {
             now: self.clock.now(),
             academic_year: self.clock.academic_year(),
-            policy_version: policy.ok_or(ServiceError::NotFound(Resource::Trust))?.version,
+            policy_version: timeline.at(self.clock.today(), None).version,
         })
     }
 }

@@ -12,6 +12,7 @@ use crate::domain::pupil::{EnrolmentKind, EnrolmentSpan};
 use crate::domain::register::{CLEAR, Change, LEAVE, merge, next_mark_after};
 use crate::domain::session::AcademicYear;
 use crate::domain::tally::Tally;
+use crate::service::ServiceError;
 use crate::service::error::Rejection;
 use crate::service::judging::{Judging, Moment};
 use crate::store::registers::{
@@ -425,11 +426,13 @@ impl<'a> Ledger<'a> {
         self,
         transaction: &mut TrustTransaction,
         trust: TrustId,
-        judging: &mut Judging<'_>,
-    ) -> Result<(), StoreError> {
+        judging: &mut Judging,
+    ) -> Result<(), ServiceError> {
         let (today, year) = (self.moment.today, self.moment.year);
         let keep_marks = self.window == Window::WHOLE;
+        let counted = year.sessions_to(today);
         let mut later = Vec::new();
+        let mut by_record = Vec::new();
         for pupil in self.pupils {
             let of_year: Vec<&RegisterEntry<'_>> = self.enrolments[pupil.enrolments.clone()]
                 .iter()
@@ -438,6 +441,17 @@ impl<'a> Ledger<'a> {
                 .filter(|register| register.year == year)
                 .collect();
             if of_year.iter().all(|register| register.touched_from.is_none()) {
+                continue;
+            }
+            let row = pupil.row;
+            // Whether something was written before a mark that was there and counts.
+            let behind = of_year.iter().any(|register| {
+                let from = register.touched_from;
+                from.is_some_and(|from| from < register.length.min(counted))
+            });
+            // What was raised may turn out never to have been reached.
+            if !judging.decided_by_counts(&row) || (behind && row.raised_to > 0) {
+                by_record.push(row);
                 continue;
             }
             let tally: Tally = of_year
@@ -451,43 +465,33 @@ impl<'a> Ledger<'a> {
                     }
                 })
                 .sum();
-            let row = pupil.row;
-            let behind = |register: &&&RegisterEntry<'_>| {
-                let counted = year.sessions_to(today);
-                register
-                    .touched_from
-                    .is_some_and(|from| from < register.length.min(counted))
-            };
             let stands = row.stage()? == judging.stage_of(tally)
                 && row.academic_year == year.start_year()
                 && (row.since.is_some() || tally.possible == 0)
-                && !of_year.iter().any(|register| behind(&register));
+                && !behind;
             if stands {
                 continue;
             }
             if keep_marks {
                 let marks: Vec<&[u8]> = of_year.iter().map(|register| register.bytes.as_slice()).collect();
-                let since = judging.since(tally, &marks);
-                judging.judge(row, tally, since)?;
+                judging.judge_by_counts(&row, tally, &marks)?;
             } else {
                 later.push((row, tally));
             }
         }
-        if later.is_empty() {
-            return Ok(());
+        if !later.is_empty() {
+            let pupils: Vec<Uuid> = later.iter().map(|(row, _)| row.pupil_id).collect();
+            let whole = registers::whole(transaction, trust, &pupils, year).await?;
+            let mut marks_of: HashMap<Uuid, Vec<&[u8]>> = HashMap::with_capacity(pupils.len());
+            for register in &whole {
+                marks_of.entry(register.pupil_id).or_default().push(&register.marks);
+            }
+            for (row, tally) in later {
+                let marks = marks_of.get(&row.pupil_id).map_or(&[][..], Vec::as_slice);
+                judging.judge_by_counts(&row, tally, marks)?;
+            }
         }
-        let pupils: Vec<Uuid> = later.iter().map(|(row, _)| row.pupil_id).collect();
-        let whole = registers::whole(transaction, trust, &pupils, year).await?;
-        let mut marks_of: HashMap<Uuid, Vec<&[u8]>> = HashMap::with_capacity(pupils.len());
-        for register in &whole {
-            marks_of.entry(register.pupil_id).or_default().push(&register.marks);
-        }
-        for (row, tally) in later {
-            let marks = marks_of.get(&row.pupil_id).map_or(&[][..], Vec::as_slice);
-            let since = judging.since(tally, marks);
-            judging.judge(row, tally, since)?;
-        }
-        Ok(())
+        judging.judge_locked(transaction, trust, &by_record).await
     }
 }
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use self::ledger::Ledger;
-use super::error::{FieldViolation, Rejection, Resource, Warning};
+use super::error::{FieldViolation, Rejection, Warning};
 use super::judging::Judging;
 use super::recorded::{self, Recorded, Request};
 use super::transaction::{existing_pupil, finish, retry};
@@ -22,7 +22,6 @@ use crate::domain::register::{CLEAR, LEAVE};
 use crate::domain::session::{AcademicYear, SessionHalf};
 use crate::domain::tally::Tally;
 use crate::store::TrustTransaction;
-use crate::store::policies;
 use crate::store::pupils::resolve_pupils;
 use crate::store::registers::{self, Revision, RevisionFilter, WholeRegister};
 use crate::store::schools::resolve_schools;
@@ -131,12 +130,12 @@ impl Service {
             return Ok(earlier);
         }
         let moment = self.moment();
-        let policy = policies::active(transaction, trust).await?;
-        let policy = policy.ok_or(ServiceError::NotFound(Resource::Trust))?;
         let mut work = Work {
             rejections: batch.rejections.clone(),
         };
         let mut ledger = work.open_ledger(transaction, trust, batch, moment).await?;
+        // After the locks: a policy that comes into force locks the pupils that it judges.
+        let mut judging = Judging::open(transaction, trust, moment, Cause::Marks).await?;
         let mut outcome = work.merge(&mut ledger, batch, self.limits.warnings_max);
         if batch.all_or_nothing && !outcome.rejections.is_empty() {
             return Err(ServiceError::BatchRejected {
@@ -144,19 +143,17 @@ impl Service {
                 rejections: outcome.rejections,
             });
         }
-        let mut judging = Judging::new(&policy, moment);
         let (revisions, first_entries) = (ledger.take_revisions(), ledger.first_entries());
         let (whole, offset, parts) = ledger.take_writes();
         registers::write_whole(transaction, trust, whole).await?;
         registers::write_part(transaction, trust, offset, parts).await?;
         registers::append_revisions(transaction, trust, request.id, moment.now, &revisions).await?;
         registers::append_first_entries(transaction, trust, request.id, moment.now, first_entries).await?;
+        judging.corrected(revisions.iter().map(|revision| revision.pupil_id));
         ledger.judge(transaction, trust, &mut judging).await?;
         outcome.transitions = judging.transitions();
         let recorded = recorded::record(transaction, trust, request, outcome, moment.now).await?;
-        judging
-            .write(transaction, trust, Cause::Marks, Some(request.id))
-            .await?;
+        judging.write(transaction, trust, Some(request.id)).await?;
         Ok(recorded)
     }
 }

@@ -95,7 +95,7 @@ async fn a_move_that_leaves_out_what_it_needs_is_told_which_field() {
     case("INVALID_ACTION_STATE", "to_state", &|request| {
         request.to_state = Unspecified.into();
     });
-    case("INVALID_ACTION_STATE", "to_state", &|request| request.to_state = 7);
+    case("INVALID_ACTION_STATE", "to_state", &|request| request.to_state = 8);
     case("MISSING_PERSON", "recorded_by", &|request| request.recorded_by = None);
     case("MISSING_TEXT", "recorded_by.position", &|request| {
         request.recorded_by.as_mut().unwrap().position.clear();

@@ -259,6 +259,7 @@ impl World {
         let request = pb::GetPupilStageRequest {
             trust_id: self.trust_id.clone(),
             pupil: Some(pupil),
+            ..pb::GetPupilStageRequest::default()
         };
         let answer = self.stages().get_pupil_stage(request).await?.into_inner();
         Ok(answer.pupil_stage.unwrap())

