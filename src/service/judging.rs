@@ -13,8 +13,8 @@ use super::{Service, ServiceError};
 use crate::domain::assessment::{Assessment, Rules, assess};
 use crate::domain::calendar::Calendars;
 use crate::domain::hold::Hold;
-use crate::domain::identifiers::TrustId;
-use crate::domain::policy::{PolicyTimeline, Scope, VersionedPolicy, Window as PolicyWindow};
+use crate::domain::identifiers::{SchoolId, TrustId};
+use crate::domain::policy::{PolicyTimeline, VersionedPolicy};
 use crate::domain::record::PupilRecord;
 use crate::domain::register::{next_mark_after, stage_since, tally_to};
 use crate::domain::session::AcademicYear;
@@ -79,6 +79,22 @@ struct Outcome {
     reached: Option<Stage>,
 }
 
+impl Outcome {
+    const fn of_counts(stage: Stage, tally: Tally, since: Option<NaiveDate>, policy_version: i32) -> Outcome {
+        Outcome {
+            stage,
+            tally,
+            judged: JudgedCounts::NONE,
+            since,
+            policy_version,
+            next_review_on: None,
+            hold_id: None,
+            fall_waits: false,
+            reached: None,
+        }
+    }
+}
+
 /// The trust's policies through time.
 ///
 /// # Errors
@@ -122,42 +138,68 @@ impl Judging {
         self.corrected.extend(pupils);
     }
 
-    /// The one policy that judged every day of the academic year so far, where its counts are those of the year to date and
-    /// nothing but counts decides.
-    pub(super) fn by_counts(&self) -> Option<&VersionedPolicy> {
-        let policy = self.timeline.at(self.moment.today, None);
-        let simple = policy.policy.window == PolicyWindow::YearToDate
-            && policy.policy.scope == Scope::Trust
-            && !policy.policy.fall_waits
-            && self.timeline.is_constant_from(self.moment.year.first_day());
-        simple.then_some(policy)
+    /// The policy of a school today, where nothing but the counts of the year to date decides under it.
+    fn by_counts(&self, school: Option<SchoolId>) -> Option<&VersionedPolicy> {
+        let policy = self.timeline.at(self.moment.today, school);
+        policy.policy.decides_by_counts().then_some(policy)
     }
 
-    /// Whether the counts alone decide about a pupil today.
-    pub(super) fn decided_by_counts(&self, row: &StageRow) -> bool {
-        !row.has_holds && self.by_counts().is_some()
+    /// Whether a pupil's counts alone decide about the pupil today. `school` says the school by whose policy the pupil is
+    /// judged; it is asked for where schools differ.
+    pub(super) fn decided_by_counts(&self, row: &StageRow, school: impl Fn() -> Option<SchoolId>) -> bool {
+        !row.has_holds && self.by_counts(self.school_that_matters(school)).is_some()
+    }
+
+    fn school_that_matters(&self, school: impl Fn() -> Option<SchoolId>) -> Option<SchoolId> {
+        if self.timeline.differs_by_school() {
+            school()
+        } else {
+            None
+        }
     }
 
     /// The stage that counts give where nothing else decides.
-    pub(super) fn stage_of(&self, tally: Tally) -> Stage {
-        self.timeline.at(self.moment.today, None).policy.judge(tally).stage
+    pub(super) fn stage_of(&self, tally: Tally, school: impl Fn() -> Option<SchoolId>) -> Stage {
+        let school = self.school_that_matters(school);
+        self.timeline.at(self.moment.today, school).policy.judge(tally).stage
     }
 
-    /// Takes note of a pupil whose counts alone decide. `marks` are those of the current year's registers.
-    pub(super) fn judge_by_counts(&mut self, row: &StageRow, tally: Tally, marks: &[&[u8]]) -> Result<(), StoreError> {
-        let policy = self.timeline.at(self.moment.today, None);
+    /// Takes note of a pupil whose counts alone decide. `marks` are those of the current year's registers. False where it
+    /// takes the whole record after all, since the pupil was at the stage before the policy came into force.
+    pub(super) fn judge_by_counts(
+        &mut self,
+        row: &StageRow,
+        tally: Tally,
+        marks: &[&[u8]],
+        school: impl Fn() -> Option<SchoolId>,
+    ) -> Result<bool, StoreError> {
+        let (today, year) = (self.moment.today, self.moment.year);
+        let school = self.school_that_matters(school);
+        let policy = self.timeline.at(today, school);
         let stage = policy.policy.judge(tally).stage;
-        let outcome = Outcome {
-            stage,
-            tally,
-            judged: JudgedCounts::default(),
-            since: stage_since(&policy.policy, stage, marks, self.moment.year, self.moment.today),
-            policy_version: policy.version,
-            next_review_on: None,
-            hold_id: None,
-            fall_waits: false,
-            reached: None,
-        };
+        let since = stage_since(&policy.policy, stage, marks, year, today);
+        let in_force_since = self.timeline.constant_since(today, school);
+        if in_force_since.is_some_and(|from| from > year.first_day() && since.is_none_or(|since| since <= from)) {
+            return Ok(false);
+        }
+        let outcome = Outcome::of_counts(stage, tally, since, policy.version);
+        self.take(row, outcome)?;
+        Ok(true)
+    }
+
+    /// Takes note of a pupil whom a policy that came into force today judges by counts alone, as the one before it did.
+    pub(super) fn judge_by_new_policy(
+        &mut self,
+        row: &StageRow,
+        tally: Tally,
+        school: Option<SchoolId>,
+    ) -> Result<(), StoreError> {
+        let policy = self.timeline.at(self.moment.today, school);
+        let stage = policy.policy.judge(tally).stage;
+        if stage == row.stage()? {
+            return Ok(());
+        }
+        let outcome = Outcome::of_counts(stage, tally, Some(self.moment.today), policy.version);
         self.take(row, outcome)
     }
 
@@ -183,14 +225,19 @@ impl Judging {
         Ok(())
     }
 
-    /// Takes note of a pupil by going through the whole academic year.
-    pub(super) fn judge_by_record(&mut self, row: &StageRow, record: &PupilRecord<'_>) -> Result<(), StoreError> {
+    /// What going through a pupil's academic year comes to. Its rules must be loaded.
+    pub(super) fn assess(&self, row: &StageRow, record: &PupilRecord<'_>) -> Assessment {
         let rules = Rules {
             timeline: &self.timeline,
             calendars: &self.calendars,
             holds: self.holds.get(&row.pupil_id).map_or(&[], Vec::as_slice),
         };
-        let assessment = assess(record, rules, self.moment.today);
+        assess(record, rules, self.moment.today)
+    }
+
+    /// Takes note of a pupil by going through the whole academic year.
+    pub(super) fn judge_by_record(&mut self, row: &StageRow, record: &PupilRecord<'_>) -> Result<(), StoreError> {
+        let assessment = self.assess(row, record);
         let outcome = self.outcome_of(row, &assessment);
         self.take(row, outcome)
     }

@@ -61,6 +61,14 @@ pub struct JudgedCounts {
 }
 
 impl JudgedCounts {
+    /// The registers' own counts were judged.
+    pub const NONE: JudgedCounts = JudgedCounts {
+        judged_attended: None,
+        judged_possible: None,
+        judged_unauthorised: None,
+        judged_from: None,
+    };
+
     /// Counts to be kept, with the first day of the window that they are of.
     pub fn of(tally: Tally, from: NaiveDate) -> JudgedCounts {
         let count = |count: u64| Some(i32::try_from(count).unwrap_or(i32::MAX));
@@ -69,16 +77,6 @@ impl JudgedCounts {
             judged_possible: count(tally.possible),
             judged_unauthorised: count(tally.unauthorised),
             judged_from: Some(from),
-        }
-    }
-
-    /// What the columns hold.
-    pub const fn from_columns(columns: (Option<i32>, Option<i32>, Option<i32>, Option<NaiveDate>)) -> JudgedCounts {
-        JudgedCounts {
-            judged_attended: columns.0,
-            judged_possible: columns.1,
-            judged_unauthorised: columns.2,
-            judged_from: columns.3,
         }
     }
 
@@ -164,14 +162,98 @@ pub async fn pupils_to_review(
     Ok(pupils)
 }
 
-/// Every pupil of the trust, in order.
-pub async fn every_pupil(conn: &mut AsyncPgConnection, trust: TrustId) -> Result<Vec<Uuid>, StoreError> {
-    Ok(pupil_stages::table
-        .filter(pupil_stages::trust_id.eq(trust.0))
-        .order(pupil_stages::pupil_id)
-        .select(pupil_stages::pupil_id)
-        .load(conn)
-        .await?)
+/// Locks every pupil of the trust, in the order of their identifiers.
+pub async fn lock_all(conn: &mut AsyncPgConnection, trust: TrustId) -> Result<(), StoreError> {
+    diesel::sql_query(
+        "SELECT count(*) FROM (
+             SELECT FROM pupil_stages WHERE trust_id = $1 ORDER BY pupil_id FOR NO KEY UPDATE
+         ) AS locked",
+    )
+    .bind::<sql_types::Uuid, _>(trust.0)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// A pupil's stage with the counts of a year, and the school by whose policy the pupil is judged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CountedStage {
+    /// The stage.
+    pub row: StageRow,
+    /// The counts, over all the pupil's enrolments.
+    pub tally: Tally,
+    /// The school; nothing for a pupil that never had an enrolment.
+    pub home_school: Option<Uuid>,
+}
+
+#[derive(QueryableByName)]
+struct CountedRow {
+    #[diesel(embed)]
+    stage: StageRow,
+    #[diesel(sql_type = sql_types::BigInt)]
+    attended: i64,
+    #[diesel(sql_type = sql_types::BigInt)]
+    possible: i64,
+    #[diesel(sql_type = sql_types::BigInt)]
+    unauthorised: i64,
+    #[diesel(sql_type = sql_types::Nullable<sql_types::Uuid>)]
+    home_school: Option<Uuid>,
+}
+
+/// Every pupil of the trust, in order. The school is that of [`crate::domain::pupil::home`]. Reads whole tables of the trust,
+/// by hash and not by key.
+pub async fn counted(
+    conn: &mut AsyncPgConnection,
+    trust: TrustId,
+    year: AcademicYear,
+    today: NaiveDate,
+) -> Result<Vec<CountedStage>, StoreError> {
+    let rows: Vec<CountedRow> = diesel::sql_query(format!(
+        "WITH counts AS MATERIALIZED (
+             SELECT pupil_id, sum(attended) AS attended, sum(possible) AS possible, sum(unauthorised) AS unauthorised
+             FROM registers
+             WHERE trust_id = $1 AND academic_year = $2
+             GROUP BY pupil_id
+         ), spans AS MATERIALIZED (
+             SELECT pupil_id, school_id, start_date, end_date, enrolment_id, kind,
+                 start_date <= $3 AND (end_date IS NULL OR end_date >= $3) AS on_roll
+             FROM enrolments
+             WHERE trust_id = $1
+         ), homes AS MATERIALIZED (
+             SELECT DISTINCT ON (pupil_id) pupil_id, school_id
+             FROM spans
+             ORDER BY pupil_id, NOT on_roll, CASE WHEN on_roll THEN kind = 3 ELSE start_date > $3 END,
+                 CASE WHEN NOT on_roll AND start_date <= $3 THEN end_date END DESC NULLS LAST, start_date, enrolment_id
+         )
+         SELECT {STAGE_COLUMNS}, coalesce(attended, 0)::bigint AS attended, coalesce(possible, 0)::bigint AS possible,
+             coalesce(unauthorised, 0)::bigint AS unauthorised, school_id AS home_school
+         FROM pupil_stages
+         LEFT JOIN counts USING (pupil_id)
+         LEFT JOIN homes USING (pupil_id)
+         WHERE trust_id = $1
+         ORDER BY pupil_id"
+    ))
+    .bind::<sql_types::Uuid, _>(trust.0)
+    .bind::<sql_types::SmallInt, _>(year.start_year())
+    .bind::<sql_types::Date, _>(today)
+    .load(conn)
+    .await?;
+    let count = |count: i64| u64::try_from(count).unwrap_or_default();
+    let counted = rows.into_iter().map(|found| {
+        let (attended, possible, unauthorised) =
+            (count(found.attended), count(found.possible), count(found.unauthorised));
+        CountedStage {
+            row: found.stage,
+            tally: Tally {
+                attended,
+                possible,
+                unauthorised,
+                authorised: possible.saturating_sub(attended + unauthorised),
+            },
+            home_school: found.home_school,
+        }
+    });
+    Ok(counted.collect())
 }
 
 /// Writes stages that changed.
