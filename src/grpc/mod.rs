@@ -2,6 +2,7 @@
 
 pub mod actions;
 pub mod admin;
+mod catalogues;
 pub mod convert;
 pub mod fingerprint;
 mod holds;

@@ -1,6 +1,7 @@
 //! Use cases: one function each, over the domain and the store, with no protobuf.
 
 pub mod actions;
+pub mod catalogues;
 pub mod error;
 mod history;
 pub mod holds;

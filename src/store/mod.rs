@@ -10,6 +10,7 @@
 pub mod actions;
 pub mod batches;
 pub mod calendars;
+pub mod catalogues;
 pub mod embedded;
 pub mod history;
 pub mod holds;
