@@ -14,4 +14,5 @@ pub mod pupils;
 pub mod sessions;
 pub mod stages;
 pub mod status;
+pub mod transitions;
 pub mod update_mask;

@@ -433,6 +433,9 @@ impl Judging {
             year: moment.year,
             request_id,
         };
+        if !self.transitions.is_empty() {
+            transaction.announce_on_commit(trust);
+        }
         stages::append_transitions(transaction, trust, context, &self.transitions).await
     }
 }
