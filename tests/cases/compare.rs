@@ -154,18 +154,18 @@ fn live_moment(question: &Question) -> DateTime<Utc> {
 /// Whether all that a question may know is known at its own moment, and nothing else.
 fn can_be_live(case: &Case, question: &Question) -> bool {
     case.given.corrections.iter().all(|correction| {
-        let on_its_day = noon(correction.recorded_on) <= live_moment(question);
+        let on_its_day = correction.recorded_at <= live_moment(question);
         on_its_day
             == question
                 .known_on
-                .is_none_or(|known_on| correction.recorded_on <= known_on)
+                .is_none_or(|known_on| correction.recorded_on() <= known_on)
     })
 }
 
 async fn through_the_days(case: &Case, setting: &mut Setting) -> Result<Vec<Difference>, Refusal> {
     let mut events: Vec<(DateTime<Utc>, Event<'_>)> = Vec::new();
     for correction in &case.given.corrections {
-        events.push((noon(correction.recorded_on), Event::Correct(correction)));
+        events.push((correction.recorded_at, Event::Correct(correction)));
     }
     let asked = || case.questions().filter(|question| question.wanted.error.is_none());
     let mut last = noon(first_day(case));
@@ -179,11 +179,7 @@ async fn through_the_days(case: &Case, setting: &mut Setting) -> Result<Vec<Diff
             events.push((knowing, Event::KeepRegisters(question)));
         }
     }
-    let recorded = case
-        .given
-        .corrections
-        .iter()
-        .map(|correction| noon(correction.recorded_on));
+    let recorded = case.given.corrections.iter().map(|correction| correction.recorded_at);
     let last = recorded.max().map_or(last, |recorded| last.max(recorded)) + TimeDelta::hours(1);
     // Corrections of one day come in their order, and before what is asked at the same moment.
     events.sort_by_key(|(moment, _)| *moment);

@@ -55,7 +55,7 @@ pub fn first_day(case: &Case) -> NaiveDate {
     let given = &case.given;
     let of_corrections = given.corrections.iter().flat_map(|correction| {
         let marks = correction.marks.iter().filter_map(|marking| marking.place.date.date());
-        marks.chain([correction.recorded_on])
+        marks.chain([correction.recorded_on()])
     });
     let of_marks = given.marks.iter().filter_map(|marking| marking.place.date.date());
     let of_questions = case.questions().flat_map(|question| [question.day, question.known_on]);

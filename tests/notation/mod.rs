@@ -12,7 +12,8 @@ mod question;
 
 use std::collections::BTreeMap;
 
-use chrono::NaiveDate;
+use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
+use graduated_response::domain::session::london_date;
 use toml::{Table, Value};
 
 pub use calendar::{Calendar, CalendarTerm};
@@ -86,8 +87,23 @@ pub struct GivenEnrolment {
 /// Marks that were recorded later.
 #[derive(Debug)]
 pub struct Correction {
-    pub recorded_on: NaiveDate,
+    /// Noon UTC of a day, where the case names no moment.
+    pub recorded_at: DateTime<Utc>,
     pub marks: Vec<Marking>,
+}
+
+impl Correction {
+    /// The day in Europe/London.
+    pub fn recorded_on(&self) -> NaiveDate {
+        london_date(self.recorded_at)
+    }
+
+    fn recorded(text: &str) -> Result<DateTime<Utc>, Misread> {
+        match text.parse() {
+            Ok(moment) => Ok(moment),
+            Err(_) => Ok(date(text)?.and_time(NaiveTime::MIN).and_utc() + TimeDelta::hours(12)),
+        }
+    }
 }
 
 /// Which sessions a policy judges.
@@ -183,7 +199,7 @@ fn read_case(case: &Value, calendars: &BTreeMap<String, Calendar>) -> Result<Cas
     })
 }
 
-type Asked = (Option<NaiveDate>, Option<chrono::DateTime<chrono::Utc>>);
+type Asked = (Option<NaiveDate>, Option<DateTime<Utc>>);
 
 fn read_given(given: &Table, calendars: &BTreeMap<String, Calendar>) -> Result<(Given, Asked), Misread> {
     let mut keys = Keys::of(given, "given");
@@ -225,7 +241,7 @@ fn read_given(given: &Table, calendars: &BTreeMap<String, Calendar>) -> Result<(
         .map(|line| {
             let line = line.trim();
             let (recorded, line) = line.split_once(' ').ok_or_else(|| format!("no correction: {line}"))?;
-            Ok((date(recorded)?, line))
+            Ok((Correction::recorded(recorded)?, line))
         })
         .collect::<Result<Vec<_>, Misread>>()?;
 
@@ -265,9 +281,9 @@ fn read_given(given: &Table, calendars: &BTreeMap<String, Calendar>) -> Result<(
     }
     let corrections = corrections
         .into_iter()
-        .map(|(recorded_on, line)| {
+        .map(|(recorded_at, line)| {
             Ok(Correction {
-                recorded_on,
+                recorded_at,
                 marks: marks_of(line)?,
             })
         })
