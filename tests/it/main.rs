@@ -4,8 +4,11 @@
 mod actions;
 mod admin;
 mod common;
+mod corrections;
 mod faults;
+mod holds;
 mod import;
+mod policies;
 mod properties;
 mod published;
 mod pupils;
