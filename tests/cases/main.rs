@@ -29,7 +29,7 @@ use std::process::ExitCode;
 
 use futures::StreamExt as _;
 
-use common::database::database;
+use common::database::{database, drop_database};
 use compare::Difference;
 use notation::Entry;
 
@@ -107,23 +107,23 @@ fn arguments() -> Result<(Vec<PathBuf>, Vec<String>), ExitCode> {
     Ok((files, picked))
 }
 
-/// The differences of each case, in order.
+/// The differences of each case, in order. Each has a database of its own: the services of cases have clocks of their own,
+/// and each rolls over whatever its database holds.
 async fn all_of(entries: Vec<Entry>) -> Vec<Vec<Difference>> {
-    let url = database().await;
-    let differences = entries.into_iter().map(|entry| {
-        let url = url.clone();
-        async move {
-            let id = entry.id.clone();
-            let found = tokio::spawn(async move {
-                match entry.case {
-                    Ok(case) => compare::case(&case, url).await,
-                    Err(misread) => vec![Difference::misread(&entry.id, &misread)],
-                }
-            });
-            found
-                .await
-                .unwrap_or_else(|stopped| vec![Difference::stopped(&id, &stopped.to_string())])
-        }
+    let differences = entries.into_iter().map(|entry| async move {
+        let id = entry.id.clone();
+        let found = tokio::spawn(async move {
+            let case = match entry.case {
+                Ok(case) => case,
+                Err(misread) => return vec![Difference::misread(&entry.id, &misread)],
+            };
+            let url = database().await;
+            let differences = compare::case(&case, url.clone()).await;
+            drop_database(&url).await;
+            differences
+        });
+        let stopped = |error: tokio::task::JoinError| vec![Difference::stopped(&id, &error.to_string())];
+        found.await.unwrap_or_else(stopped)
     });
     futures::stream::iter(differences)
         .buffered(CASES_AT_ONCE)

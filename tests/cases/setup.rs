@@ -8,7 +8,7 @@ use graduated_response::service::Limits;
 
 use crate::common::World;
 use crate::common::world::{by_id, correction, pb, person, pupil_input};
-use crate::notation::{Case, Half, Mark, Marking, Place, RawDate};
+use crate::notation::{Case, GivenPolicy, GivenWindow, Half, Mark, Marking, Place, RawDate};
 use crate::refusal::Refusal;
 
 /// The number of a code and of a half of a day that do not exist.
@@ -81,11 +81,43 @@ pub async fn set_up(case: &Case, url: String) -> Result<Setting, Refusal> {
         sent: BTreeMap::new(),
         warned: BTreeMap::new(),
     };
+    let version = setting.world.policy(settings_of(&case.given.policy)).await;
+    setting.world.activate(version, "").await;
     setting.enrol(case, first).await?;
     let marks = latest_of(&case.given.marks);
     let stand = marks.into_iter().filter(|(_, mark)| *mark != Mark::None);
     setting.record(&stand.collect()).await?;
     Ok(setting)
+}
+
+/// The policy of a case; what it does not name is the product's default.
+pub fn settings_of(given: &GivenPolicy) -> pb::PolicySettings {
+    let (window, weeks) = match given.window {
+        GivenWindow::Year => (pb::PolicyWindow::YearToDate, 0),
+        GivenWindow::Weeks(weeks) => (pb::PolicyWindow::SchoolWeeks, weeks),
+        GivenWindow::Term => (pb::PolicyWindow::CurrentTerm, 0),
+    };
+    pb::PolicySettings {
+        comparison: if given.rounded {
+            pb::Comparison::Rounded.into()
+        } else {
+            pb::Comparison::Exact.into()
+        },
+        minimum_possible: i32::try_from(given.min_possible).ok(),
+        window: window.into(),
+        window_school_weeks: weeks.into(),
+        scope: if given.each_enrolment_alone {
+            pb::PolicyScope::Enrolment.into()
+        } else {
+            pb::PolicyScope::Trust.into()
+        },
+        penalty: Some(pb::PenaltyRule {
+            sessions: 10,
+            school_weeks: 10,
+            ignores_no_reason_yet: !given.penalty_counts_n,
+        }),
+        ..pb::PolicySettings::default()
+    }
 }
 
 /// What stands in the end where lines overwrite each other.
