@@ -117,6 +117,15 @@ diesel::table! { action_entries (trust_id, pupil_id, episode, provision_id, ordi
     recorded_by_position -> Text, recorded_at -> Timestamptz, request_id -> Nullable<Uuid>,
 } }
 
+diesel::table! { school_days (trust_id, school_id, academic_year) {
+    trust_id -> Uuid, school_id -> Uuid, academic_year -> SmallInt, days -> Binary, terms -> Jsonb, notes -> Jsonb,
+    version -> BigInt, updated_at -> Timestamptz,
+} }
+
+diesel::table! { school_sessions (trust_id, school_id, academic_year) {
+    trust_id -> Uuid, school_id -> Uuid, academic_year -> SmallInt, marked -> Binary,
+} }
+
 diesel::allow_tables_to_appear_in_same_query!(
     pupil_stages,
     registers,

@@ -3,6 +3,7 @@
 
 mod actions;
 mod admin;
+mod calendars;
 mod common;
 mod corrections;
 mod faults;
