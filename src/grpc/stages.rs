@@ -4,7 +4,7 @@ use prost::Message as _;
 use tonic::{Request, Response, Status};
 
 use super::convert::{
-    optional_date, optional_school_key, pupil_key, school_key, stage, timestamp, to_category, to_code, to_date,
+    count, optional_date, optional_school_key, pupil_key, school_key, stage, timestamp, to_category, to_code, to_date,
     to_stage, to_tally, to_timestamp, trust_id,
 };
 use super::page_token;
@@ -164,10 +164,6 @@ impl StageService for StageHandler {
             schools: schools.into_iter().map(to_school_summary).collect(),
         }))
     }
-}
-
-fn count(count: impl TryInto<i32>) -> i32 {
-    count.try_into().unwrap_or(i32::MAX)
 }
 
 fn to_pupil_stage(stage: PupilStage) -> pb::PupilStage {

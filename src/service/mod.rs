@@ -3,8 +3,10 @@
 pub mod actions;
 pub mod error;
 mod history;
+pub mod holds;
+pub mod jobs;
 mod judging;
-mod policies;
+pub mod policies;
 pub mod pupils;
 pub mod recorded;
 pub mod schools;

@@ -90,7 +90,7 @@ diesel::table! { pupil_stages (trust_id, pupil_id) {
     changed_at -> Nullable<Timestamptz>, next_review_on -> Nullable<Date>, judged_attended -> Nullable<Integer>,
     judged_possible -> Nullable<Integer>, judged_unauthorised -> Nullable<Integer>,
     judged_from -> Nullable<Date>, hold_id -> Nullable<Uuid>,
-    fall_waits -> Bool, has_holds -> Bool, episode_started_on -> Nullable<Date>,
+    fall_waits -> Bool, has_holds -> Bool,
 } }
 
 diesel::table! { transitions (trust_id, position) {
@@ -103,7 +103,7 @@ diesel::table! { transitions (trust_id, position) {
 diesel::table! { episodes (trust_id, pupil_id, episode) {
     trust_id -> Uuid, pupil_id -> Uuid, episode -> Integer, catalogue_version -> Integer, academic_year -> SmallInt,
     raised_at -> Array<Nullable<Timestamptz>>, opened_at -> Timestamptz, closed_at -> Nullable<Timestamptz>,
-    retracted_at -> Array<Nullable<Timestamptz>>, policy_version -> Nullable<Integer>,
+    retracted_at -> Array<Nullable<Timestamptz>>, started_on -> Nullable<Date>, policy_version -> Nullable<Integer>,
 } }
 
 diesel::table! { actions (trust_id, pupil_id, episode, provision_id) {

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::{Correction, SessionItem};
 use crate::domain::identifiers::{SchoolId, TrustId};
 use crate::domain::marked::flags_of;
-use crate::domain::pupil::{EnrolmentKind, EnrolmentSpan};
+use crate::domain::pupil::{EnrolmentKind, EnrolmentSpan, home};
 use crate::domain::register::{CLEAR, Change, Diff, LEAVE, merge, next_mark_after};
 use crate::domain::session::AcademicYear;
 use crate::domain::tally::Tally;
@@ -460,7 +460,9 @@ impl<'a> Ledger<'a> {
                 from.is_some_and(|from| from < register.length.min(counted))
             });
             // What was raised may turn out never to have been reached.
-            if !judging.decided_by_counts(&row) || (behind && row.raised_to > 0) {
+            let spans = &self.enrolments[pupil.enrolments.clone()];
+            let school = || home(spans.iter().map(|entry| &entry.span), today).map(|span| span.school);
+            if !judging.decided_by_counts(&row, school) || (behind && row.episode > 0) {
                 by_record.push(row);
                 continue;
             }
@@ -475,7 +477,7 @@ impl<'a> Ledger<'a> {
                     }
                 })
                 .sum();
-            let stands = row.stage()? == judging.stage_of(tally)
+            let stands = row.stage()? == judging.stage_of(tally, school)
                 && row.academic_year == year.start_year()
                 && (row.since.is_some() || tally.possible == 0)
                 && !behind;
@@ -484,21 +486,25 @@ impl<'a> Ledger<'a> {
             }
             if keep_marks {
                 let marks: Vec<&[u8]> = of_year.iter().map(|register| register.bytes.as_slice()).collect();
-                judging.judge_by_counts(&row, tally, &marks)?;
+                if !judging.judge_by_counts(&row, tally, &marks, school)? {
+                    by_record.push(row);
+                }
             } else {
-                later.push((row, tally));
+                later.push((row, tally, school()));
             }
         }
         if !later.is_empty() {
-            let pupils: Vec<Uuid> = later.iter().map(|(row, _)| row.pupil_id).collect();
+            let pupils: Vec<Uuid> = later.iter().map(|(row, ..)| row.pupil_id).collect();
             let whole = registers::whole(transaction, trust, &pupils, year).await?;
             let mut marks_of: HashMap<Uuid, Vec<&[u8]>> = HashMap::with_capacity(pupils.len());
             for register in &whole {
                 marks_of.entry(register.pupil_id).or_default().push(&register.marks);
             }
-            for (row, tally) in later {
+            for (row, tally, school) in later {
                 let marks = marks_of.get(&row.pupil_id).map_or(&[][..], Vec::as_slice);
-                judging.judge_by_counts(&row, tally, marks)?;
+                if !judging.judge_by_counts(&row, tally, marks, || school)? {
+                    by_record.push(row);
+                }
             }
         }
         judging.judge_locked(transaction, trust, &by_record).await
