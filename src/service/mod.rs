@@ -1,9 +1,15 @@
 //! Use cases: one function each, over the domain and the store, with no protobuf.
 
 pub mod actions;
+pub mod attendance;
+pub mod classify;
 pub mod error;
+pub mod forecasts;
 mod history;
 mod judging;
+pub mod movements;
+pub mod period;
+pub mod persistent_absence;
 mod policies;
 pub mod pupils;
 pub mod recorded;
@@ -35,6 +41,8 @@ pub struct Limits {
     pub page_size_max: usize,
     /// The most warnings that an answer lists.
     pub warnings_max: usize,
+    /// Counts of pupils from 1 to below it are suppressed for whoever has no leave to see single pupils.
+    pub small_number_limit: u64,
 }
 
 impl Default for Limits {
@@ -45,6 +53,7 @@ impl Default for Limits {
             batch_get_max: 1_000,
             page_size_max: 1_000,
             warnings_max: 1_000,
+            small_number_limit: 6,
         }
     }
 }

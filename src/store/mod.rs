@@ -14,6 +14,7 @@ pub mod embedded;
 pub mod history;
 pub mod holds;
 pub mod migrations;
+pub mod movements;
 pub mod policies;
 pub mod pupils;
 pub mod records;
