@@ -118,8 +118,8 @@ pub async fn serve(
     Ok(ended?)
 }
 
-/// Sees to it that every trust's stages are of today soon after midnight. Whoever reads a stage before that sees to it
-/// for their trust.
+/// Sees to it that every trust's stages are of today soon after midnight (whoever reads a stage before that sees to it for
+/// their trust), and that no job stays unfinished.
 async fn keep_rolling_over(service: Service) {
     let mut look = tokio::time::interval(DAY_LOOKED_AT_EVERY);
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -127,6 +127,9 @@ async fn keep_rolling_over(service: Service) {
         look.tick().await;
         if let Err(error) = service.roll_over_every_trust().await {
             tracing::warn!(error = %error, "the roll-over failed: it is tried again soon, and before any stage is read");
+        }
+        if let Err(error) = service.run_unfinished_jobs().await {
+            tracing::warn!(error = %error, "unfinished jobs could not be looked for: they are soon");
         }
     }
 }

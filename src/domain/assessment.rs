@@ -91,13 +91,17 @@ impl Assessment {
         outcome.map_or(Stage::Universal, |outcome| outcome.end)
     }
 
-    /// The stage of greatest need that was reached since the pupil last left stage U on or before a day.
-    pub fn peak_since(&self, date: NaiveDate) -> Stage {
-        let place = usize::try_from((date - self.year.first_day()).num_days()).unwrap_or(0);
-        let before = &self.days[..place.min(self.days.len())];
-        let left = before.iter().rposition(|outcome| outcome.end == Stage::Universal);
+    /// The stage of greatest need that was reached from when the pupil last left stage U on or before one day, up to and
+    /// including another.
+    pub fn peak(&self, from: NaiveDate, to: NaiveDate) -> Stage {
+        let place = |date: NaiveDate| usize::try_from((date - self.year.first_day()).num_days()).unwrap_or(0);
+        let from = place(from).min(self.days.len());
+        let to = (place(to) + 1).min(self.days.len());
+        let left = self.days[..from]
+            .iter()
+            .rposition(|outcome| outcome.end == Stage::Universal);
         let from = left.map_or(0, |left| left + 1);
-        let reached = self.days[from..].iter().map(|outcome| outcome.peak);
+        let reached = self.days[from.min(to)..to].iter().map(|outcome| outcome.peak);
         reached.max().unwrap_or(Stage::Universal)
     }
 }

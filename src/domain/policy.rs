@@ -1,6 +1,6 @@
 //! The settings of a policy beyond its bands, and the policies of a trust through time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, NaiveDate, Utc};
@@ -214,6 +214,13 @@ impl PolicyTimeline {
             .or_else(|| (self.first.version == version).then_some(&self.first))
     }
 
+    /// The versions in force on a day, for the trust or for a school.
+    pub fn in_force(&self, date: NaiveDate) -> BTreeSet<i32> {
+        let schools = self.activations.iter().filter_map(|(_, activation)| activation.school);
+        let of_schools = schools.map(|school| self.at(date, Some(school)).version);
+        of_schools.chain([self.at(date, None).version]).collect()
+    }
+
     /// Whether the window of a policy follows the schools' calendars.
     pub fn follows_calendar(&self) -> bool {
         let mut all = self
@@ -230,16 +237,17 @@ impl PolicyTimeline {
             .any(|(_, activation)| activation.school.is_some())
     }
 
-    /// Whether one and the same policy judges every day from a date on, whatever the school.
-    pub fn is_constant_from(&self, date: NaiveDate) -> bool {
-        let version = self.at(date, None).version;
-        let later = self.activations.iter().filter(|(from, _)| *from >= date);
-        !self.differs_by_school()
-            && later.into_iter().all(|(_, activation)| {
-                activation
-                    .policy
-                    .as_ref()
-                    .is_some_and(|policy| policy.version == version)
-            })
+    /// The first day from which on one and the same policy has judged the pupils of a school, up to and including `date`;
+    /// nothing where it always has.
+    pub fn constant_since(&self, date: NaiveDate, school: Option<SchoolId>) -> Option<NaiveDate> {
+        let version = self.at(date, school).version;
+        let mut changes: Vec<NaiveDate> = self.activations.iter().map(|(from, _)| *from).collect();
+        changes.retain(|from| *from <= date);
+        changes.sort_unstable();
+        let changed = changes.into_iter().rev().find(|from| {
+            let before = from.pred_opt().unwrap_or(*from);
+            self.at(before, school).version != version
+        });
+        changed
     }
 }

@@ -70,6 +70,24 @@ impl EnrolmentSpan {
     }
 }
 
+/// The enrolment by whose school's calendar and policy a day is judged: the one on roll, main or sole before subsidiary;
+/// where none is, the last that ended before the day, and else the first to come.
+pub fn home<'s>(
+    enrolments: impl Iterator<Item = &'s EnrolmentSpan> + Clone,
+    date: NaiveDate,
+) -> Option<&'s EnrolmentSpan> {
+    let on_roll = enrolments.clone().filter(|span| span.on_roll(date));
+    on_roll
+        .min_by_key(|span| span.kind == EnrolmentKind::Subsidiary)
+        .or_else(|| {
+            enrolments
+                .clone()
+                .filter(|span| span.start <= date)
+                .max_by_key(|span| span.end)
+        })
+        .or_else(|| enrolments.min_by_key(|span| span.start))
+}
+
 /// The first pair of enrolments, by place, that may not stand side by side.
 pub fn incompatible_pair(enrolments: &[EnrolmentSpan]) -> Option<(usize, usize)> {
     (0..enrolments.len())

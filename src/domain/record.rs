@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use chrono::NaiveDate;
 
 use super::identifiers::{EnrolmentId, SchoolId};
-use super::pupil::{EnrolmentKind, EnrolmentSpan};
+use super::pupil::{EnrolmentSpan, home};
 use super::session::AcademicYear;
 use super::tally::Tally;
 
@@ -41,23 +41,10 @@ pub struct PupilRecord<'a> {
 }
 
 impl PupilRecord<'_> {
-    /// The enrolment by whose school's calendar and policy a day is judged: the one on roll, main or sole before subsidiary;
-    /// where none is, the last that ended before the day, and else the first to come.
-    pub fn home(&self, date: NaiveDate) -> Option<&EnrolmentRecord<'_>> {
-        let on_roll = self.enrolments.iter().filter(|enrolment| enrolment.span.on_roll(date));
-        let subsidiary = |enrolment: &&EnrolmentRecord<'_>| enrolment.span.kind == EnrolmentKind::Subsidiary;
-        on_roll
-            .min_by_key(subsidiary)
-            .or_else(|| {
-                let ended = self.enrolments.iter().filter(|enrolment| enrolment.span.start <= date);
-                ended.max_by_key(|enrolment| enrolment.span.end)
-            })
-            .or_else(|| self.enrolments.iter().min_by_key(|enrolment| enrolment.span.start))
-    }
-
-    /// The school of [`PupilRecord::home`].
+    /// The school by whose calendar and policy a day is judged.
     pub fn home_school(&self, date: NaiveDate) -> Option<SchoolId> {
-        self.home(date).map(|enrolment| enrolment.span.school)
+        let spans = self.enrolments.iter().map(|enrolment| &enrolment.span);
+        home(spans, date).map(|span| span.school)
     }
 
     /// The counts of a year over all enrolments, up to and including a day.

@@ -218,6 +218,12 @@ pub struct StageMove {
 pub const MOVE_SESSIONS_MAX: u32 = 400;
 
 impl Policy {
+    /// Whether nothing but the counts of the year to date, over all enrolments, decides: then today's counts alone give
+    /// today's stage.
+    pub fn decides_by_counts(&self) -> bool {
+        self.window == Window::YearToDate && self.scope == Scope::Trust && !self.fall_waits
+    }
+
     /// The stage that a tally gives, with what it rests on.
     pub fn judge(&self, tally: Tally) -> Judgement {
         let computed_stage = self.band_of(tally);

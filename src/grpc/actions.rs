@@ -2,7 +2,6 @@
 
 use prost::Message as _;
 use tonic::{Request, Response, Status};
-use uuid::Uuid;
 
 use super::{convert, page_token};
 use crate::domain::action::{Action, ActionEntry, ActionName, ActionState, Entry};
@@ -166,14 +165,6 @@ fn states(numbers: &[i32]) -> Result<Vec<ActionState>, FieldViolation> {
     numbers.iter().enumerate().map(state).collect()
 }
 
-/// A request's own identifier; nothing where the caller gives none.
-fn request_id(text: &str) -> Result<Option<Uuid>, FieldViolation> {
-    if text.is_empty() {
-        return Ok(None);
-    }
-    convert::uuid("request_id", text).map(Some)
-}
-
 fn action_move(request: &pb::ProgressActionRequest) -> Result<ActionMove, FieldViolation> {
     let name = action_name(&request.name)?;
     if request.etag.is_empty() {
@@ -186,7 +177,7 @@ fn action_move(request: &pb::ProgressActionRequest) -> Result<ActionMove, FieldV
         to: action_state("to_state", request.to_state)?,
         reason: convert::text("reason", &request.reason, 0..=500)?,
         recorded_by: convert::person("recorded_by", request.recorded_by.as_ref())?,
-        request: request_id(&request.request_id)?,
+        request: convert::optional_request_id("request_id", &request.request_id)?,
     })
 }
 
@@ -199,7 +190,7 @@ fn action_note(request: &pb::AddActionEntryRequest) -> Result<ActionNote, FieldV
         name,
         text: convert::text("note.text", &note.text, 1..=4000)?,
         recorded_by: convert::person("recorded_by", request.recorded_by.as_ref())?,
-        request: request_id(&request.request_id)?,
+        request: convert::optional_request_id("request_id", &request.request_id)?,
     })
 }
 

@@ -4,7 +4,7 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use super::convert::{self, to_date, to_etag, to_timestamp};
-use super::{names, page_token, update_mask};
+use super::{holds, jobs, names, page_token, policies, update_mask};
 use crate::domain::identifiers::{IdentifierError, Laestab, SchoolId, TrustId};
 use crate::proto as pb;
 use crate::proto::admin_service_server::AdminService;
@@ -160,6 +160,108 @@ impl AdminService for AdminHandler {
             today: Some(to_date(clock.today())),
             clock_set: clock.is_set(),
         }))
+    }
+
+    async fn create_policy(
+        &self,
+        request: Request<pb::CreatePolicyRequest>,
+    ) -> Result<Response<pb::CreatePolicyResponse>, Status> {
+        Ok(Response::new(
+            policies::create(&self.service, request.into_inner()).await?,
+        ))
+    }
+
+    async fn update_policy(
+        &self,
+        request: Request<pb::UpdatePolicyRequest>,
+    ) -> Result<Response<pb::UpdatePolicyResponse>, Status> {
+        Ok(Response::new(
+            policies::update(&self.service, request.into_inner()).await?,
+        ))
+    }
+
+    async fn get_policy(
+        &self,
+        request: Request<pb::GetPolicyRequest>,
+    ) -> Result<Response<pb::GetPolicyResponse>, Status> {
+        Ok(Response::new(policies::get(&self.service, request.into_inner()).await?))
+    }
+
+    async fn list_policies(
+        &self,
+        request: Request<pb::ListPoliciesRequest>,
+    ) -> Result<Response<pb::ListPoliciesResponse>, Status> {
+        Ok(Response::new(
+            policies::list(&self.service, request.into_inner()).await?,
+        ))
+    }
+
+    async fn list_policy_activations(
+        &self,
+        request: Request<pb::ListPolicyActivationsRequest>,
+    ) -> Result<Response<pb::ListPolicyActivationsResponse>, Status> {
+        Ok(Response::new(
+            policies::list_activations(&self.service, request.into_inner()).await?,
+        ))
+    }
+
+    async fn preview_policy(
+        &self,
+        request: Request<pb::PreviewPolicyRequest>,
+    ) -> Result<Response<pb::PreviewPolicyResponse>, Status> {
+        Ok(Response::new(
+            policies::preview(&self.service, request.into_inner()).await?,
+        ))
+    }
+
+    async fn activate_policy(
+        &self,
+        request: Request<pb::ActivatePolicyRequest>,
+    ) -> Result<Response<pb::ActivatePolicyResponse>, Status> {
+        Ok(Response::new(
+            policies::activate(&self.service, request.into_inner()).await?,
+        ))
+    }
+
+    async fn get_job(&self, request: Request<pb::GetJobRequest>) -> Result<Response<pb::GetJobResponse>, Status> {
+        Ok(Response::new(jobs::get(&self.service, request.into_inner()).await?))
+    }
+
+    async fn list_jobs(&self, request: Request<pb::ListJobsRequest>) -> Result<Response<pb::ListJobsResponse>, Status> {
+        Ok(Response::new(jobs::list(&self.service, request.into_inner()).await?))
+    }
+
+    async fn create_hold(
+        &self,
+        request: Request<pb::CreateHoldRequest>,
+    ) -> Result<Response<pb::CreateHoldResponse>, Status> {
+        Ok(Response::new(holds::create(&self.service, request.into_inner()).await?))
+    }
+
+    async fn list_holds(
+        &self,
+        request: Request<pb::ListHoldsRequest>,
+    ) -> Result<Response<pb::ListHoldsResponse>, Status> {
+        Ok(Response::new(holds::list(&self.service, request.into_inner()).await?))
+    }
+
+    async fn end_hold(&self, request: Request<pb::EndHoldRequest>) -> Result<Response<pb::EndHoldResponse>, Status> {
+        Ok(Response::new(holds::end(&self.service, request.into_inner()).await?))
+    }
+
+    async fn confirm_fall(
+        &self,
+        request: Request<pb::ConfirmFallRequest>,
+    ) -> Result<Response<pb::ConfirmFallResponse>, Status> {
+        Ok(Response::new(
+            holds::confirm_fall(&self.service, request.into_inner()).await?,
+        ))
+    }
+
+    type WatchJobStream = jobs::WatchJobStream;
+
+    async fn watch_job(&self, request: Request<pb::WatchJobRequest>) -> Result<Response<Self::WatchJobStream>, Status> {
+        Ok(Response::new(jobs::watch(&self.service, request.into_inner()).await?))
     }
 }
 

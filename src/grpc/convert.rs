@@ -30,6 +30,19 @@ pub fn trust_id(text: &str) -> Result<TrustId, FieldViolation> {
     uuid("trust_id", text).map(TrustId)
 }
 
+/// A request's own identifier; nothing where the caller gives none.
+pub fn optional_request_id(field: &str, text: &str) -> Result<Option<Uuid>, FieldViolation> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    uuid(field, text).map(Some)
+}
+
+/// A count as the contract has it.
+pub fn count(count: impl TryInto<i32>) -> i32 {
+    count.try_into().unwrap_or(i32::MAX)
+}
+
 /// A request's own identifier: the caller's, or a new one.
 pub fn request_id(field: &str, text: &str) -> Result<Uuid, FieldViolation> {
     if text.is_empty() {

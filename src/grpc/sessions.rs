@@ -8,8 +8,8 @@ use sha2::{Digest, Sha256};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::convert::{
-    academic_year, optional_date, optional_school_key, person, pupil_key, request_id, session, text, to_rejection,
-    to_session, to_tally, to_timestamp, to_warning, trust_id,
+    academic_year, count, optional_date, optional_school_key, person, pupil_key, request_id, session, text,
+    to_rejection, to_session, to_tally, to_timestamp, to_warning, trust_id,
 };
 use super::{page_token, status};
 use crate::domain::identifiers::{PupilKey, TrustId};
@@ -313,10 +313,6 @@ fn session_item(item_index: usize, item: &pb::SessionItem) -> Result<SessionItem
         school: optional_school_key("school", &item.school).map_err(reject)?,
         correction: correction("correction", item.correction.as_ref()).map_err(reject)?,
     })
-}
-
-fn count(count: usize) -> i32 {
-    i32::try_from(count).unwrap_or(i32::MAX)
 }
 
 fn to_batch_result(recorded: Recorded<SessionBatchOutcome>) -> pb::SessionBatchResult {

@@ -4,7 +4,7 @@ use prost::Message as _;
 use tonic::{Request, Response, Status};
 
 use super::convert::{
-    optional_date, optional_school_key, pupil_key, school_key, stage, timestamp, to_category, to_code, to_date,
+    count, optional_date, optional_school_key, pupil_key, school_key, stage, timestamp, to_category, to_code, to_date,
     to_stage, to_tally, to_timestamp, trust_id,
 };
 use super::{forecasts, page_token, summaries};
@@ -212,10 +212,6 @@ impl StageService for StageHandler {
         let answer = summaries::summarize_movements(&self.service, request.into_inner()).await?;
         Ok(Response::new(answer))
     }
-}
-
-pub(super) fn count(count: impl TryInto<i32>) -> i32 {
-    count.try_into().unwrap_or(i32::MAX)
 }
 
 fn to_pupil_stage(stage: PupilStage) -> pb::PupilStage {

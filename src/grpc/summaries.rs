@@ -1,8 +1,7 @@
 //! Of `StageService`: attendance and movements of a school or the trust, counted.
 
-use super::convert::{date, optional_date, optional_school_key, to_date, to_stage, to_tally, trust_id};
+use super::convert::{count, date, optional_date, optional_school_key, to_date, to_stage, to_tally, trust_id};
 use super::forecasts::period;
-use super::stages::count;
 use crate::domain::pupil::YEAR_GROUPS;
 use crate::domain::stage::Stage;
 use crate::domain::summary::AbsenceCounts;
@@ -146,17 +145,17 @@ fn to_movements(found: Movements) -> pb::SummarizeMovementsResponse {
         let all = Stage::ALL.into_iter().map(|stage| i32::from(to_stage(stage)));
         all.chain([i32::from(pb::Stage::Unspecified)])
     };
-    let row_of = |row: &[Option<u64>]| -> Vec<pb::StageMovement> {
-        let movements = stages().zip(row).map(|(to_stage, count)| pb::StageMovement {
+    let row_of = |row: &[Option<u64>]| -> Vec<pb::MovementCell> {
+        let cells = stages().zip(row).map(|(to_stage, count)| pb::MovementCell {
             to_stage,
             count: Some(to_count(*count)),
         });
-        movements.collect()
+        cells.collect()
     };
     let total_of = |row: &[Option<u64>]| row.last().copied().map(to_count);
-    let rows = stages().zip(&found.counts).map(|(from_stage, row)| pb::StageMovements {
+    let rows = stages().zip(&found.counts).map(|(from_stage, row)| pb::MovementRow {
         from_stage,
-        movements: row_of(row),
+        cells: row_of(row),
         total: total_of(row),
     });
     let totals = found.counts.last().map_or(&[][..], Vec::as_slice);

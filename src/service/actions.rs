@@ -5,6 +5,7 @@ use diesel_async::AsyncPgConnection;
 use uuid::Uuid;
 
 use super::error::Resource;
+use super::recorded::request_id_reused;
 use super::transaction::{existing_pupil, finish, retry};
 use super::{Page, PageOf, Service, ServiceError, one_more};
 use crate::domain::action::{Action, ActionEntry, ActionName, ActionState, Entry, IllegalMove};
@@ -288,7 +289,7 @@ async fn appended_before(
     match actions::find_entry_of_request(conn, trust, request).await? {
         None => Ok(None),
         Some((of_action, entry)) if of_action == *name && same(&entry) => Ok(Some(entry)),
-        Some(_) => Err(request_id_reused()),
+        Some(_) => Err(request_id_reused("request_id")),
     }
 }
 
@@ -306,15 +307,7 @@ async fn write(
     actions::append_entries(conn, trust, name, entries, recorded_by, now)
         .await?
         .and_then(|mut appended| appended.pop())
-        .ok_or_else(request_id_reused)
-}
-
-fn request_id_reused() -> ServiceError {
-    ServiceError::invalid(
-        "request_id",
-        "REQUEST_ID_REUSED",
-        "this request_id has already been used for something else: give each request one of its own",
-    )
+        .ok_or_else(|| request_id_reused("request_id"))
 }
 
 fn illegal_move(refused: IllegalMove) -> ServiceError {

@@ -35,6 +35,12 @@ pub enum Resource {
     Pupil,
     /// An action.
     Action,
+    /// A version of a policy.
+    Policy,
+    /// A job.
+    Job,
+    /// A hold.
+    Hold,
 }
 
 impl Resource {
@@ -45,6 +51,9 @@ impl Resource {
             Resource::School => "school",
             Resource::Pupil => "pupil",
             Resource::Action => "action",
+            Resource::Policy => "policy",
+            Resource::Job => "job",
+            Resource::Hold => "hold",
         }
     }
 }

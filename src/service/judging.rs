@@ -13,15 +13,18 @@ use super::{Service, ServiceError};
 use crate::domain::assessment::{Assessment, Rules, assess};
 use crate::domain::calendar::Calendars;
 use crate::domain::hold::Hold;
-use crate::domain::identifiers::TrustId;
-use crate::domain::policy::{PolicyTimeline, Scope, VersionedPolicy, Window as PolicyWindow};
+use crate::domain::identifiers::{SchoolId, TrustId};
+use crate::domain::policy::{PolicyTimeline, VersionedPolicy};
 use crate::domain::record::PupilRecord;
 use crate::domain::register::{next_mark_after, stage_since, tally_to};
 use crate::domain::session::AcademicYear;
 use crate::domain::stage::Stage;
 use crate::domain::tally::Tally;
 use crate::store::registers::{self, RegisterWrite, Window};
-use crate::store::stages::{self, Cause, EpisodeChanges, JudgedCounts, Raise, StageRow, Transition, TransitionContext};
+use crate::store::stages::{
+    self, Cause, EpisodeChanges, JudgedCounts, NewEpisode, Raise, RaisedEpisode, StageRow, Transition,
+    TransitionContext,
+};
 use crate::store::{StoreError, TrustTransaction, calendars, holds, policies, records};
 
 /// How many pupils one transaction of the roll-over judges.
@@ -55,6 +58,8 @@ pub(super) struct Judging {
     timeline: PolicyTimeline,
     calendars: Calendars,
     holds: HashMap<Uuid, Vec<Hold>>,
+    /// Those of the academic year, of pupils that are gone through.
+    raised: HashMap<Uuid, Vec<RaisedEpisode>>,
     moment: Moment,
     cause: Cause,
     corrected: HashSet<Uuid>,
@@ -75,8 +80,25 @@ struct Outcome {
     next_review_on: Option<NaiveDate>,
     hold_id: Option<Uuid>,
     fall_waits: bool,
-    /// Of the episode that goes on, the stage of greatest need that was reached, where the whole year was gone through.
-    reached: Option<Stage>,
+    /// Episodes of the year in which stages were raised that were never reached, with the stage of greatest need that was;
+    /// where the whole year was gone through.
+    retracted: Vec<(i32, Stage)>,
+}
+
+impl Outcome {
+    fn of_counts(stage: Stage, tally: Tally, since: Option<NaiveDate>, policy_version: i32) -> Outcome {
+        Outcome {
+            stage,
+            tally,
+            judged: JudgedCounts::NONE,
+            since,
+            policy_version,
+            next_review_on: None,
+            hold_id: None,
+            fall_waits: false,
+            retracted: Vec::new(),
+        }
+    }
 }
 
 /// The trust's policies through time.
@@ -108,6 +130,7 @@ impl Judging {
             timeline,
             calendars: Calendars::default(),
             holds: HashMap::new(),
+            raised: HashMap::new(),
             moment,
             cause,
             corrected: HashSet::new(),
@@ -122,42 +145,68 @@ impl Judging {
         self.corrected.extend(pupils);
     }
 
-    /// The one policy that judged every day of the academic year so far, where its counts are those of the year to date and
-    /// nothing but counts decides.
-    pub(super) fn by_counts(&self) -> Option<&VersionedPolicy> {
-        let policy = self.timeline.at(self.moment.today, None);
-        let simple = policy.policy.window == PolicyWindow::YearToDate
-            && policy.policy.scope == Scope::Trust
-            && !policy.policy.fall_waits
-            && self.timeline.is_constant_from(self.moment.year.first_day());
-        simple.then_some(policy)
+    /// The policy of a school today, where nothing but the counts of the year to date decides under it.
+    fn by_counts(&self, school: Option<SchoolId>) -> Option<&VersionedPolicy> {
+        let policy = self.timeline.at(self.moment.today, school);
+        policy.policy.decides_by_counts().then_some(policy)
     }
 
-    /// Whether the counts alone decide about a pupil today.
-    pub(super) fn decided_by_counts(&self, row: &StageRow) -> bool {
-        !row.has_holds && self.by_counts().is_some()
+    /// Whether a pupil's counts alone decide about the pupil today. `school` says the school by whose policy the pupil is
+    /// judged; it is asked for where schools differ.
+    pub(super) fn decided_by_counts(&self, row: &StageRow, school: impl Fn() -> Option<SchoolId>) -> bool {
+        !row.has_holds && self.by_counts(self.school_that_matters(school)).is_some()
+    }
+
+    fn school_that_matters(&self, school: impl Fn() -> Option<SchoolId>) -> Option<SchoolId> {
+        if self.timeline.differs_by_school() {
+            school()
+        } else {
+            None
+        }
     }
 
     /// The stage that counts give where nothing else decides.
-    pub(super) fn stage_of(&self, tally: Tally) -> Stage {
-        self.timeline.at(self.moment.today, None).policy.judge(tally).stage
+    pub(super) fn stage_of(&self, tally: Tally, school: impl Fn() -> Option<SchoolId>) -> Stage {
+        let school = self.school_that_matters(school);
+        self.timeline.at(self.moment.today, school).policy.judge(tally).stage
     }
 
-    /// Takes note of a pupil whose counts alone decide. `marks` are those of the current year's registers.
-    pub(super) fn judge_by_counts(&mut self, row: &StageRow, tally: Tally, marks: &[&[u8]]) -> Result<(), StoreError> {
-        let policy = self.timeline.at(self.moment.today, None);
+    /// Takes note of a pupil whose counts alone decide. `marks` are those of the current year's registers. False where it
+    /// takes the whole record after all, since the pupil was at the stage before the policy came into force.
+    pub(super) fn judge_by_counts(
+        &mut self,
+        row: &StageRow,
+        tally: Tally,
+        marks: &[&[u8]],
+        school: impl Fn() -> Option<SchoolId>,
+    ) -> Result<bool, StoreError> {
+        let (today, year) = (self.moment.today, self.moment.year);
+        let school = self.school_that_matters(school);
+        let policy = self.timeline.at(today, school);
         let stage = policy.policy.judge(tally).stage;
-        let outcome = Outcome {
-            stage,
-            tally,
-            judged: JudgedCounts::default(),
-            since: stage_since(&policy.policy, stage, marks, self.moment.year, self.moment.today),
-            policy_version: policy.version,
-            next_review_on: None,
-            hold_id: None,
-            fall_waits: false,
-            reached: None,
-        };
+        let since = stage_since(&policy.policy, stage, marks, year, today);
+        let in_force_since = self.timeline.constant_since(today, school);
+        if in_force_since.is_some_and(|from| from > year.first_day() && since.is_none_or(|since| since <= from)) {
+            return Ok(false);
+        }
+        let outcome = Outcome::of_counts(stage, tally, since, policy.version);
+        self.take(row, outcome)?;
+        Ok(true)
+    }
+
+    /// Takes note of a pupil whom a policy that came into force today judges by counts alone, as the one before it did.
+    pub(super) fn judge_by_new_policy(
+        &mut self,
+        row: &StageRow,
+        tally: Tally,
+        school: Option<SchoolId>,
+    ) -> Result<(), StoreError> {
+        let policy = self.timeline.at(self.moment.today, school);
+        let stage = policy.policy.judge(tally).stage;
+        if stage == row.stage()? {
+            return Ok(());
+        }
+        let outcome = Outcome::of_counts(stage, tally, Some(self.moment.today), policy.version);
         self.take(row, outcome)
     }
 
@@ -167,9 +216,15 @@ impl Judging {
         &mut self,
         transaction: &mut TrustTransaction,
         trust: TrustId,
-        rows: impl Iterator<Item = &'r StageRow>,
+        rows: impl Iterator<Item = &'r StageRow> + Clone,
         records: impl Iterator<Item = &'r PupilRecord<'r>>,
     ) -> Result<(), StoreError> {
+        let raised = rows.clone().filter(|row| row.episode > 0).map(|row| row.pupil_id);
+        let raised: Vec<Uuid> = raised.collect();
+        self.raised.clear();
+        for episode in stages::episodes_of(transaction, trust, &raised, self.moment.year).await? {
+            self.raised.entry(episode.pupil_id).or_default().push(episode);
+        }
         let held: Vec<Uuid> = rows.filter(|row| row.has_holds).map(|row| row.pupil_id).collect();
         self.holds = holds::by_pupil(transaction, trust, &held, self.moment.now).await?;
         if self.timeline.follows_calendar() {
@@ -183,24 +238,37 @@ impl Judging {
         Ok(())
     }
 
-    /// Takes note of a pupil by going through the whole academic year.
-    pub(super) fn judge_by_record(&mut self, row: &StageRow, record: &PupilRecord<'_>) -> Result<(), StoreError> {
+    /// What going through a pupil's academic year comes to. Its rules must be loaded.
+    pub(super) fn assess(&self, row: &StageRow, record: &PupilRecord<'_>) -> Assessment {
         let rules = Rules {
             timeline: &self.timeline,
             calendars: &self.calendars,
             holds: self.holds.get(&row.pupil_id).map_or(&[], Vec::as_slice),
         };
-        let assessment = assess(record, rules, self.moment.today);
+        assess(record, rules, self.moment.today)
+    }
+
+    /// Takes note of a pupil by going through the whole academic year.
+    pub(super) fn judge_by_record(&mut self, row: &StageRow, record: &PupilRecord<'_>) -> Result<(), StoreError> {
+        let assessment = self.assess(row, record);
         let outcome = self.outcome_of(row, &assessment);
         self.take(row, outcome)
     }
 
     fn outcome_of(&self, row: &StageRow, assessment: &Assessment) -> Outcome {
-        let of_this_year = row.academic_year == self.moment.year.start_year();
         let first_day = self.moment.year.first_day();
-        let started_on = row
-            .episode_started_on
-            .filter(|on| of_this_year && *on >= first_day && row.raised_to > 0);
+        let raised = self.raised.get(&row.pupil_id).map_or(&[][..], Vec::as_slice);
+        let ends = raised
+            .iter()
+            .skip(1)
+            .map(|next| next.started_on.pred_opt().unwrap_or(next.started_on));
+        let retracted = raised
+            .iter()
+            .zip(ends.chain([self.moment.today]))
+            .filter_map(|(episode, end)| {
+                let reached = assessment.peak(episode.started_on, end);
+                (i16::from(reached.number()) < episode.raised_to).then_some((episode.episode, reached))
+            });
         let policy_judges_part = assessment.tally != assessment.year_tally || assessment.window_from != first_day;
         Outcome {
             stage: assessment.stage,
@@ -215,7 +283,7 @@ impl Judging {
             next_review_on: assessment.next_review_on,
             hold_id: assessment.hold,
             fall_waits: assessment.fall_waits,
-            reached: started_on.map(|started_on| assessment.peak_since(started_on)),
+            retracted: retracted.collect(),
         }
     }
 
@@ -233,7 +301,7 @@ impl Judging {
         };
         let of_earlier_year = row.academic_year < self.moment.year.start_year();
         let effective_on = outcome.since.unwrap_or(self.moment.today);
-        let retracted_to = self.retract(&mut judged, outcome.reached);
+        let retracted_to = self.retract(&mut judged, &outcome.retracted);
         self.raise(
             &mut judged,
             of_earlier_year,
@@ -242,26 +310,37 @@ impl Judging {
             effective_on,
             outcome.policy_version,
         );
+        let cause = if self.corrected.contains(&row.pupil_id) {
+            Cause::Correction
+        } else {
+            self.cause
+        };
+        let transition = Transition {
+            pupil_id: row.pupil_id,
+            from,
+            to,
+            effective_on,
+            tally: outcome.tally,
+            episode: judged.episode,
+            cause,
+            policy_version: outcome.policy_version,
+            retracted_to,
+            hold_id: outcome.hold_id,
+        };
         if from != to || retracted_to.is_some() {
             judged.policy_version = outcome.policy_version;
             if from != to {
                 judged.changed_at = Some(self.moment.now);
             }
+            self.transitions.push(transition.clone());
+        }
+        // Of each earlier episode the feed tells by itself.
+        for (episode, reached) in outcome.retracted.iter().filter(|(episode, _)| *episode != row.episode) {
             self.transitions.push(Transition {
-                pupil_id: row.pupil_id,
-                from,
-                to,
-                effective_on,
-                tally: outcome.tally,
-                episode: judged.episode,
-                cause: if self.corrected.contains(&row.pupil_id) {
-                    Cause::Correction
-                } else {
-                    self.cause
-                },
-                policy_version: outcome.policy_version,
-                retracted_to,
-                hold_id: outcome.hold_id,
+                from: to,
+                episode: *episode,
+                retracted_to: Some(*reached),
+                ..transition.clone()
             });
         }
         if judged != *row {
@@ -270,17 +349,19 @@ impl Judging {
         Ok(())
     }
 
-    /// Where the record shows that stages whose provisions were raised in the episode were never reached, they are taken
-    /// back: untouched actions are withdrawn, those begun stay and are flagged.
-    fn retract(&mut self, row: &mut StageRow, reached: Option<Stage>) -> Option<Stage> {
-        let reached = reached?;
-        let number = i16::from(reached.number());
-        if number >= row.raised_to {
-            return None;
+    /// Where the record shows that stages whose provisions were raised in an episode were never reached, they are taken back:
+    /// untouched actions are withdrawn, those begun stay and are flagged. Returns the stage that was reached in the latest.
+    fn retract(&mut self, row: &mut StageRow, retracted: &[(i32, Stage)]) -> Option<Stage> {
+        let mut of_latest = None;
+        for (episode, reached) in retracted {
+            let number = i16::from(reached.number());
+            self.episodes.retracted.push((row.pupil_id, *episode, number));
+            if *episode == row.episode {
+                row.raised_to = number;
+                of_latest = Some(*reached);
+            }
         }
-        self.episodes.retracted.push((row.pupil_id, row.episode, number));
-        row.raised_to = number;
-        Some(reached)
+        of_latest
     }
 
     /// Reaching a stage raises its provisions, and those of the stages passed over where the policy says so, once an episode.
@@ -308,8 +389,12 @@ impl Judging {
             row.episode += 1;
             row.episode_open = true;
             row.raised_to = 0;
-            row.episode_started_on = Some(effective_on);
-            self.episodes.opened.push((row.pupil_id, row.episode, policy_version));
+            self.episodes.opened.push(NewEpisode {
+                pupil_id: row.pupil_id,
+                episode: row.episode,
+                started_on: effective_on,
+                policy_version,
+            });
         }
         if number > row.raised_to || (!cumulative && before != to) {
             self.episodes.raised.push(Raise {

@@ -35,6 +35,15 @@ pub(super) struct Request<'a> {
     pub fingerprint: &'a [u8],
 }
 
+/// A request under the name of another one.
+pub(super) fn request_id_reused(field: &str) -> ServiceError {
+    ServiceError::invalid(
+        field,
+        "REQUEST_ID_REUSED",
+        "another request was made under this request_id: give a new one for new content, the old one only for a retry",
+    )
+}
+
 /// The answer that a request of the same name had.
 ///
 /// # Errors
@@ -48,11 +57,7 @@ pub(super) async fn earlier<T: DeserializeOwned>(
         return Ok(None);
     };
     if earlier.fingerprint != request.fingerprint {
-        return Err(ServiceError::invalid(
-            request.field,
-            "REQUEST_ID_REUSED",
-            "another request was made under this request_id: give a new one for new content, the old one only for a retry",
-        ));
+        return Err(request_id_reused(request.field));
     }
     let outcome = serde_json::from_value(earlier.answer).map_err(|_| StoreError::Corrupt("batches.answer"))?;
     Ok(Some(Recorded {

@@ -13,6 +13,7 @@ pub mod calendars;
 pub mod embedded;
 pub mod history;
 pub mod holds;
+pub mod jobs;
 pub mod migrations;
 pub mod movements;
 pub mod policies;

@@ -123,3 +123,178 @@ pub async fn version(conn: &mut AsyncPgConnection, trust: TrustId, version: i32)
 fn read(settings: serde_json::Value) -> Result<Policy, StoreError> {
     serde_json::from_value(settings).map_err(|_| StoreError::Corrupt("policies.settings"))
 }
+
+/// A version of a policy as it is stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PolicyRow {
+    /// The version, from 1.
+    pub version: i32,
+    /// What people call it.
+    pub title: String,
+    /// The rules.
+    pub policy: Policy,
+    /// Counts the changes of a draft, from 1.
+    pub revision: i64,
+    /// When it was drafted.
+    pub created_at: DateTime<Utc>,
+    /// When it first came into force.
+    pub activated_at: Option<DateTime<Utc>>,
+}
+
+type PolicyColumns = (
+    i32,
+    String,
+    serde_json::Value,
+    i64,
+    DateTime<Utc>,
+    Option<DateTime<Utc>>,
+);
+
+fn row(columns: PolicyColumns) -> Result<PolicyRow, StoreError> {
+    let (version, title, settings, revision, created_at, activated_at) = columns;
+    Ok(PolicyRow {
+        version,
+        title,
+        policy: read(settings)?,
+        revision,
+        created_at,
+        activated_at,
+    })
+}
+
+const COLUMNS: (
+    policies::version,
+    policies::title,
+    policies::settings,
+    policies::revision,
+    policies::created_at,
+    policies::activated_at,
+) = (
+    policies::version,
+    policies::title,
+    policies::settings,
+    policies::revision,
+    policies::created_at,
+    policies::activated_at,
+);
+
+fn written(policy: &Policy) -> Result<serde_json::Value, StoreError> {
+    serde_json::to_value(policy).map_err(|_| StoreError::Corrupt("policies.settings"))
+}
+
+/// One version; nothing where the trust has none of that number.
+pub async fn find(conn: &mut AsyncPgConnection, trust: TrustId, version: i32) -> Result<Option<PolicyRow>, StoreError> {
+    let found: Option<PolicyColumns> = policies::table
+        .filter(policies::trust_id.eq(trust.0))
+        .filter(policies::version.eq(version))
+        .select(COLUMNS)
+        .first(conn)
+        .await
+        .optional()?;
+    found.map(row).transpose()
+}
+
+/// Versions before one, latest first.
+pub async fn list(
+    conn: &mut AsyncPgConnection,
+    trust: TrustId,
+    before: Option<i32>,
+    most: i64,
+) -> Result<Vec<PolicyRow>, StoreError> {
+    let rows: Vec<PolicyColumns> = policies::table
+        .filter(policies::trust_id.eq(trust.0))
+        .filter(policies::version.lt(before.unwrap_or(i32::MAX)))
+        .order(policies::version.desc())
+        .limit(most)
+        .select(COLUMNS)
+        .load(conn)
+        .await?;
+    rows.into_iter().map(row).collect()
+}
+
+/// Keeps a draft as the next version, and returns it.
+///
+/// # Errors
+/// Where [`StoreError::is_transient`], somebody else drafted the same version: begin anew.
+pub async fn insert_draft(
+    conn: &mut AsyncPgConnection,
+    trust: TrustId,
+    title: &str,
+    policy: &Policy,
+    now: DateTime<Utc>,
+) -> Result<PolicyRow, StoreError> {
+    let latest: Option<i32> = policies::table
+        .filter(policies::trust_id.eq(trust.0))
+        .select(diesel::dsl::max(policies::version))
+        .first(conn)
+        .await?;
+    let inserted: PolicyColumns = diesel::insert_into(policies::table)
+        .values((
+            policies::trust_id.eq(trust.0),
+            policies::version.eq(latest.unwrap_or(0) + 1),
+            policies::title.eq(title),
+            policies::settings.eq(written(policy)?),
+            policies::created_at.eq(now),
+        ))
+        .returning(COLUMNS)
+        .get_result(conn)
+        .await?;
+    row(inserted)
+}
+
+/// Changes a draft of this revision. Nothing where there is none, where it was in force, or where its revision is another.
+pub async fn update_draft(
+    conn: &mut AsyncPgConnection,
+    trust: TrustId,
+    draft: &PolicyRow,
+    now: DateTime<Utc>,
+) -> Result<Option<PolicyRow>, StoreError> {
+    let of_version = policies::table
+        .filter(policies::trust_id.eq(trust.0))
+        .filter(policies::version.eq(draft.version))
+        .filter(policies::revision.eq(draft.revision))
+        .filter(policies::activated_at.is_null());
+    let updated: Option<PolicyColumns> = diesel::update(of_version)
+        .set((
+            policies::title.eq(&draft.title),
+            policies::settings.eq(written(&draft.policy)?),
+            policies::revision.eq(policies::revision + 1),
+            policies::updated_at.eq(now),
+        ))
+        .returning(COLUMNS)
+        .get_result(conn)
+        .await
+        .optional()?;
+    updated.map(row).transpose()
+}
+
+/// That a policy came into force, as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq, Queryable)]
+pub struct ActivationRow {
+    /// The school; nothing for every school that has no policy of its own.
+    pub school_id: Option<Uuid>,
+    /// The version; nothing where the school follows the trust's again.
+    pub version: Option<i32>,
+    /// When.
+    pub activated_at: DateTime<Utc>,
+    /// Who, by name.
+    pub activated_by_name: String,
+    /// Who, by position.
+    pub activated_by_position: String,
+}
+
+/// Everything that came into force, in order.
+pub async fn activation_rows(conn: &mut AsyncPgConnection, trust: TrustId) -> Result<Vec<ActivationRow>, StoreError> {
+    Ok(policy_activations::table
+        .filter(policy_activations::trust_id.eq(trust.0))
+        .order(policy_activations::ordinal)
+        .select((
+            policy_activations::school_id,
+            policy_activations::version,
+            policy_activations::activated_at,
+            policy_activations::activated_by_name,
+            policy_activations::activated_by_position,
+        ))
+        .load(conn)
+        .await?)
+}

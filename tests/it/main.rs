@@ -3,9 +3,13 @@
 
 mod actions;
 mod admin;
+mod calendars;
 mod common;
+mod corrections;
 mod faults;
+mod holds;
 mod import;
+mod policies;
 mod properties;
 mod published;
 mod pupils;

@@ -91,6 +91,12 @@ macro_rules! not_served {
 
 #[tonic::async_trait]
 impl AdminService for Fake {
+    type WatchJobStream = tokio_stream::Empty<Result<WatchJobResponse, Status>>;
+
+    async fn watch_job(&self, _: Request<WatchJobRequest>) -> Result<Response<Self::WatchJobStream>, Status> {
+        Err(Status::unimplemented("an import does not call this"))
+    }
+
     async fn get_school(&self, request: Request<GetSchoolRequest>) -> Result<Response<GetSchoolResponse>, Status> {
         let wanted = request.into_inner().school;
         let state = self.state();
@@ -114,6 +120,19 @@ impl AdminService for Fake {
         create_school CreateSchoolRequest CreateSchoolResponse;
         update_school UpdateSchoolRequest UpdateSchoolResponse;
         get_server_info GetServerInfoRequest GetServerInfoResponse;
+        create_policy CreatePolicyRequest CreatePolicyResponse;
+        update_policy UpdatePolicyRequest UpdatePolicyResponse;
+        get_policy GetPolicyRequest GetPolicyResponse;
+        list_policies ListPoliciesRequest ListPoliciesResponse;
+        list_policy_activations ListPolicyActivationsRequest ListPolicyActivationsResponse;
+        preview_policy PreviewPolicyRequest PreviewPolicyResponse;
+        activate_policy ActivatePolicyRequest ActivatePolicyResponse;
+        get_job GetJobRequest GetJobResponse;
+        list_jobs ListJobsRequest ListJobsResponse;
+        create_hold CreateHoldRequest CreateHoldResponse;
+        list_holds ListHoldsRequest ListHoldsResponse;
+        end_hold EndHoldRequest EndHoldResponse;
+        confirm_fall ConfirmFallRequest ConfirmFallResponse;
     }
 }
 

@@ -22,6 +22,7 @@ use crate::domain::register::{CLEAR, LEAVE};
 use crate::domain::session::{AcademicYear, Session, SessionHalf};
 use crate::domain::tally::Tally;
 use crate::store::TrustTransaction;
+use crate::store::calendars;
 use crate::store::pupils::resolve_pupils;
 use crate::store::registers::{self, Revision, RevisionFilter, WholeRegister};
 use crate::store::schools::resolve_schools;
@@ -144,11 +145,14 @@ impl Service {
             });
         }
         let (revisions, first_entries) = (ledger.take_revisions(), ledger.first_entries());
+        let session_notes = ledger.take_session_notes();
         let (whole, offset, parts) = ledger.take_writes();
         registers::write_whole(transaction, trust, whole).await?;
         registers::write_part(transaction, trust, offset, parts).await?;
         registers::append_revisions(transaction, trust, request.id, moment.now, &revisions).await?;
         registers::append_first_entries(transaction, trust, request.id, moment.now, first_entries).await?;
+        // Before judging, which may follow a calendar that is drawn from these.
+        calendars::note_sessions(transaction, trust, &session_notes).await?;
         judging.corrected(revisions.iter().map(|revision| revision.pupil_id));
         ledger.judge(transaction, trust, &mut judging).await?;
         outcome.transitions = judging.transitions();

@@ -24,6 +24,8 @@ pub struct World {
     pub url: String,
     pub channel: Channel,
     pub clock: Clock,
+    /// The use cases that the port serves.
+    pub service: Service,
     pub trust_id: String,
     _stop: oneshot::Sender<()>,
 }
@@ -108,7 +110,7 @@ impl World {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         let (stop, stopped) = oneshot::channel::<()>();
-        tokio::spawn(graduated_response::server::serve(listener, service, async {
+        tokio::spawn(graduated_response::server::serve(listener, service.clone(), async {
             let _ = stopped.await;
         }));
         let channel = Endpoint::from_shared(endpoint).unwrap().connect().await.unwrap();
@@ -116,6 +118,7 @@ impl World {
             url,
             channel,
             clock,
+            service,
             trust_id: String::new(),
             _stop: stop,
         };
@@ -263,6 +266,85 @@ impl World {
         };
         let answer = self.stages().get_pupil_stage(request).await?.into_inner();
         Ok(answer.pupil_stage.unwrap())
+    }
+
+    /// The stage of a pupil on a day (empty for today), as known on the evening of another (nothing for now).
+    pub async fn stage_as_of(&self, pupil_id: &str, as_of: &str, known_at: Option<&str>) -> pb::PupilStage {
+        let request = pb::GetPupilStageRequest {
+            trust_id: self.trust_id.clone(),
+            pupil: Some(by_id(pupil_id)),
+            as_of: (!as_of.is_empty()).then(|| pb_date(as_of)),
+            known_at: known_at.map(|at| prost_types::Timestamp {
+                // The evening of the day: noon is when the world's days begin.
+                seconds: (noon(at) + TimeDelta::hours(10)).timestamp(),
+                nanos: 0,
+            }),
+        };
+        let answer = self.stages().get_pupil_stage(request).await.unwrap().into_inner();
+        answer.pupil_stage.unwrap()
+    }
+
+    /// Drafts a policy, and returns its version.
+    pub async fn policy(&self, settings: pb::PolicySettings) -> i32 {
+        let request = pb::CreatePolicyRequest {
+            trust_id: self.trust_id.clone(),
+            title: "Another policy".into(),
+            settings: Some(settings),
+        };
+        let answer = self.admin().create_policy(request).await.unwrap().into_inner();
+        answer.policy.unwrap().version
+    }
+
+    /// Brings a policy into force, waits until that is done, and returns the job.
+    pub async fn activate(&self, version: i32, school: &str) -> pb::Job {
+        let request = pb::ActivatePolicyRequest {
+            trust_id: self.trust_id.clone(),
+            version,
+            school: school.into(),
+            activated_by: Some(person()),
+            request_id: String::new(),
+        };
+        let job = self
+            .admin()
+            .activate_policy(request)
+            .await
+            .unwrap()
+            .into_inner()
+            .job
+            .unwrap();
+        let request = pb::WatchJobRequest {
+            trust_id: self.trust_id.clone(),
+            job_id: job.job_id,
+        };
+        let mut states = self.admin().watch_job(request).await.unwrap().into_inner();
+        let mut last = None;
+        while let Some(state) = states.message().await.unwrap() {
+            last = state.job;
+        }
+        let job = last.unwrap();
+        assert_eq!(job.state(), pb::JobState::Succeeded, "{}", job.failure);
+        job
+    }
+
+    /// Holds a pupil at a stage until a day, and returns the hold.
+    pub async fn hold(&self, pupil_id: &str, stage: pb::Stage, to: &str) -> pb::Hold {
+        let request = pb::CreateHoldRequest {
+            trust_id: self.trust_id.clone(),
+            pupil: Some(by_id(pupil_id)),
+            kind: pb::HoldKind::AtLeast.into(),
+            stage: stage.into(),
+            to_date: Some(pb_date(to)),
+            reason: "agreed with the family".into(),
+            created_by: Some(person()),
+            request_id: String::new(),
+        };
+        self.admin()
+            .create_hold(request)
+            .await
+            .unwrap()
+            .into_inner()
+            .hold
+            .unwrap()
     }
 
     /// The actions of a pupil's current or last episode.

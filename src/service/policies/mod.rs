@@ -1,9 +1,15 @@
-//! Policies through time, remembered: what came into force is never changed, so a timeline is known by how long it is.
+//! Policies: drafts, what they would do, bringing them into force; and timelines, remembered: what came into force is never
+//! changed, so a timeline is known by how long it is.
+
+pub mod activation;
+pub mod drafts;
+pub mod preview;
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::error::Resource;
+use super::transaction::finish;
 use super::{Service, ServiceError};
 use crate::domain::identifiers::TrustId;
 use crate::domain::policy::PolicyTimeline;
@@ -38,7 +44,7 @@ impl Service {
             Ok((rules, timeline.ok_or(ServiceError::NotFound(Resource::Trust))?))
         }
         .await;
-        let (rules, timeline) = super::transaction::finish(transaction, read).await?;
+        let (rules, timeline) = finish(transaction, read).await?;
         let timeline = Arc::new(timeline);
         let mut known = self.policies.0.write().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= REMEMBERED_MAX {
