@@ -10,7 +10,8 @@ use super::assessment::judge_after;
 use super::calendar::Calendars;
 use super::code::AttendanceCode;
 use super::policy::{PolicyTimeline, Scope, Window};
-use super::record::PupilRecord;
+use super::pupil::EnrolmentKind;
+use super::record::{EnrolmentRecord, PupilRecord};
 use super::session::{AcademicYear, Session, SessionHalf};
 use super::stage::{Judgement, MOVE_SESSIONS_MAX, Stage};
 use super::tally::Tally;
@@ -150,7 +151,7 @@ pub fn sessions_ahead(record: &PupilRecord<'_>, calendars: &Calendars, year: Aca
     let mut sessions = Vec::new();
     let mut on_roll = false;
     for date in from.iter_days().take_while(|date| *date <= year.last_day()) {
-        let Some(home) = record.home(date).filter(|home| home.span.on_roll(date)) else {
+        let Some(home) = home_of(record, date) else {
             continue;
         };
         on_roll = true;
@@ -223,6 +224,12 @@ fn walk(
     (steps, outlook)
 }
 
+/// The enrolment on roll on a day, main or sole before subsidiary.
+fn home_of<'r>(record: &'r PupilRecord<'_>, date: NaiveDate) -> Option<&'r EnrolmentRecord<'r>> {
+    let on_roll = record.enrolments.iter().filter(|enrolment| enrolment.span.on_roll(date));
+    on_roll.min_by_key(|enrolment| enrolment.span.kind == EnrolmentKind::Subsidiary)
+}
+
 /// The mark of a session that is supposed to be attended or missed.
 fn mark_of(session: Session, attending: bool) -> u8 {
     let code = match (attending, session.half) {
@@ -243,7 +250,7 @@ fn is_marked(record: &PupilRecord<'_>, year: AcademicYear, place: usize) -> bool
 
 /// Puts a mark into the register of the home school.
 fn put(record: &mut PupilRecord<'_>, year: AcademicYear, place: usize, date: NaiveDate, mark: u8) {
-    let Some(home) = record.home(date).map(|home| home.id) else {
+    let Some(home) = home_of(record, date).map(|home| home.id) else {
         return;
     };
     for enrolment in record.enrolments.iter_mut().filter(|enrolment| enrolment.id == home) {
