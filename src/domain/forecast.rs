@@ -226,7 +226,10 @@ fn walk(
 
 /// The enrolment on roll on a day, main or sole before subsidiary.
 fn home_of<'r>(record: &'r PupilRecord<'_>, date: NaiveDate) -> Option<&'r EnrolmentRecord<'r>> {
-    let on_roll = record.enrolments.iter().filter(|enrolment| enrolment.span.on_roll(date));
+    let on_roll = record
+        .enrolments
+        .iter()
+        .filter(|enrolment| enrolment.span.on_roll(date));
     on_roll.min_by_key(|enrolment| enrolment.span.kind == EnrolmentKind::Subsidiary)
 }
 

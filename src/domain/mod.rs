@@ -23,3 +23,4 @@ pub mod stage;
 pub mod summary;
 pub mod suppression;
 pub mod tally;
+pub mod thresholds;

@@ -8,7 +8,7 @@ use crate::domain::identifiers::{
     IdentifierError, MisIdentifier, PupilId, PupilKey, SchoolId, SchoolKey, TrustId, Upn, Urn,
 };
 use crate::domain::person::Person;
-use crate::domain::session::{AcademicYear, Session, SessionHalf};
+use crate::domain::session::{Session, SessionHalf};
 use crate::domain::stage::Stage;
 use crate::domain::tally::Tally;
 use crate::proto as pb;
@@ -147,21 +147,6 @@ pub fn optional_date(field: &str, date: Option<&pb::Date>) -> Result<Option<Naiv
 /// A calendar date.
 pub fn date(field: &str, date: Option<&pb::Date>) -> Result<NaiveDate, FieldViolation> {
     optional_date(field, date)?.ok_or_else(|| FieldViolation::new(field, "MISSING_DATE", "give a date"))
-}
-
-/// An academic year, by the year in which it begins.
-pub fn academic_year(year: i32) -> Result<AcademicYear, FieldViolation> {
-    AcademicYear::from_start_year(year).ok_or_else(|| {
-        FieldViolation::new(
-            "academic_year",
-            "INVALID_ACADEMIC_YEAR",
-            format!(
-                "give the year in which it begins, {} to {}, or 0 for the current one",
-                AcademicYear::RANGE.start(),
-                AcademicYear::RANGE.end()
-            ),
-        )
-    })
 }
 
 /// A session.

@@ -4,10 +4,11 @@ use chrono::Weekday;
 use prost::Message as _;
 
 use super::convert::{
-    academic_year, count, optional_date, optional_school_key, pupil_key, session, to_category, to_code, to_date,
-    to_session, to_stage, to_tally, to_warning, trust_id,
+    count, optional_date, optional_school_key, pupil_key, session, to_category, to_code, to_date, to_session, to_stage,
+    to_tally, to_warning, trust_id,
 };
 use super::page_token;
+use super::sessions::academic_year;
 use super::stages::{to_band, to_move};
 use crate::domain::forecast::{Ahead, Outlook, Reach};
 use crate::domain::patterns::{CodeSessions, DayPosition, Spell};

@@ -2,6 +2,7 @@
 
 pub mod actions;
 pub mod admin;
+mod catalogues;
 pub mod convert;
 pub mod fingerprint;
 mod forecasts;
@@ -15,4 +16,5 @@ pub mod sessions;
 pub mod stages;
 pub mod status;
 mod summaries;
+pub mod transitions;
 pub mod update_mask;

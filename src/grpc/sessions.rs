@@ -8,8 +8,8 @@ use sha2::{Digest, Sha256};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::convert::{
-    academic_year, count, optional_date, optional_school_key, person, pupil_key, request_id, session, text,
-    to_rejection, to_session, to_tally, to_timestamp, to_warning, trust_id,
+    count, optional_date, optional_school_key, person, pupil_key, request_id, session, text, to_rejection, to_session,
+    to_tally, to_timestamp, to_warning, trust_id,
 };
 use super::{page_token, status};
 use crate::domain::identifiers::{PupilKey, TrustId};
@@ -190,6 +190,21 @@ impl SessionHandler {
         };
         Ok(pb::StreamSessionsResponse { outcome: Some(outcome) })
     }
+}
+
+/// The academic year that begins in a year.
+pub(super) fn academic_year(year: i32) -> Result<AcademicYear, FieldViolation> {
+    AcademicYear::from_start_year(year).ok_or_else(|| {
+        FieldViolation::new(
+            "academic_year",
+            "INVALID_ACADEMIC_YEAR",
+            format!(
+                "give the year in which it begins, {} to {}, or 0 for the current one",
+                AcademicYear::RANGE.start(),
+                AcademicYear::RANGE.end()
+            ),
+        )
+    })
 }
 
 fn correction(field: &str, correction: Option<&pb::Correction>) -> Result<Option<Correction>, FieldViolation> {

@@ -7,6 +7,7 @@ use super::convert::{
     count, optional_date, optional_school_key, pupil_key, school_key, stage, timestamp, to_category, to_code, to_date,
     to_stage, to_tally, to_timestamp, trust_id,
 };
+use super::transitions::{self, TransitionStream};
 use super::{forecasts, page_token, summaries};
 use crate::domain::assessment::EnrolmentAssessment;
 use crate::domain::code::Category;
@@ -210,6 +211,32 @@ impl StageService for StageHandler {
         request: Request<pb::SummarizeMovementsRequest>,
     ) -> Result<Response<pb::SummarizeMovementsResponse>, Status> {
         let answer = summaries::summarize_movements(&self.service, request.into_inner()).await?;
+        Ok(Response::new(answer))
+    }
+
+    async fn list_transitions(
+        &self,
+        request: Request<pb::ListTransitionsRequest>,
+    ) -> Result<Response<pb::ListTransitionsResponse>, Status> {
+        let answer = transitions::list(&self.service, request.into_inner()).await?;
+        Ok(Response::new(answer))
+    }
+
+    type WatchTransitionsStream = TransitionStream;
+
+    async fn watch_transitions(
+        &self,
+        request: Request<pb::WatchTransitionsRequest>,
+    ) -> Result<Response<TransitionStream>, Status> {
+        let stream = transitions::watch(&self.service, request.get_ref()).await?;
+        Ok(Response::new(stream))
+    }
+
+    async fn get_transition_feed(
+        &self,
+        request: Request<pb::GetTransitionFeedRequest>,
+    ) -> Result<Response<pb::GetTransitionFeedResponse>, Status> {
+        let answer = transitions::feed(&self.service, request.get_ref()).await?;
         Ok(Response::new(answer))
     }
 }
