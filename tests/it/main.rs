@@ -9,6 +9,7 @@ mod corrections;
 mod faults;
 mod holds;
 mod import;
+mod model;
 mod policies;
 mod properties;
 mod published;
