@@ -97,7 +97,7 @@ impl GivenYear {
             return Err(PlanError::NoSchoolDay);
         }
         terms.sort_by_key(|term| term.first);
-        notes.sort_by(|one, other| (one.first, one.last, one.kind).cmp(&(other.first, other.last, other.kind)));
+        notes.sort_by_key(|note| (note.first, note.last, note.kind));
         Ok(GivenYear {
             calendar: CalendarYear {
                 year,

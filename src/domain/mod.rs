@@ -19,3 +19,4 @@ pub mod register;
 pub mod session;
 pub mod stage;
 pub mod tally;
+pub mod thresholds;

@@ -2,6 +2,7 @@
 
 pub mod actions;
 pub mod admin;
+mod catalogues;
 pub mod convert;
 pub mod fingerprint;
 mod holds;
@@ -13,4 +14,5 @@ pub mod pupils;
 pub mod sessions;
 pub mod stages;
 pub mod status;
+pub mod transitions;
 pub mod update_mask;

@@ -8,6 +8,7 @@ use super::convert::{
     to_stage, to_tally, to_timestamp, trust_id,
 };
 use super::page_token;
+use super::transitions::{self, TransitionStream};
 use crate::domain::assessment::EnrolmentAssessment;
 use crate::domain::code::Category;
 use crate::domain::stage::{Band, Stage, StageMove};
@@ -163,6 +164,32 @@ impl StageService for StageHandler {
             trust: Some(to_summary(whole)),
             schools: schools.into_iter().map(to_school_summary).collect(),
         }))
+    }
+
+    async fn list_transitions(
+        &self,
+        request: Request<pb::ListTransitionsRequest>,
+    ) -> Result<Response<pb::ListTransitionsResponse>, Status> {
+        let answer = transitions::list(&self.service, request.into_inner()).await?;
+        Ok(Response::new(answer))
+    }
+
+    type WatchTransitionsStream = TransitionStream;
+
+    async fn watch_transitions(
+        &self,
+        request: Request<pb::WatchTransitionsRequest>,
+    ) -> Result<Response<TransitionStream>, Status> {
+        let stream = transitions::watch(&self.service, request.get_ref()).await?;
+        Ok(Response::new(stream))
+    }
+
+    async fn get_transition_feed(
+        &self,
+        request: Request<pb::GetTransitionFeedRequest>,
+    ) -> Result<Response<pb::GetTransitionFeedResponse>, Status> {
+        let answer = transitions::feed(&self.service, request.get_ref()).await?;
+        Ok(Response::new(answer))
     }
 }
 

@@ -1,7 +1,9 @@
 //! Use cases: one function each, over the domain and the store, with no protobuf.
 
 pub mod actions;
+pub mod catalogues;
 pub mod error;
+pub mod feed;
 mod history;
 pub mod holds;
 pub mod jobs;
@@ -14,10 +16,13 @@ pub mod sessions;
 pub mod stages;
 pub mod summaries;
 mod transaction;
+pub mod transitions;
 pub mod trusts;
 
+use self::feed::{Feed, FeedSettings};
 use self::judging::RolledOver;
 use self::policies::PolicyCache;
+use self::transitions::Transitions;
 use crate::clock::Clock;
 use crate::store::Store;
 use crate::store::stage_reader::StageReader;
@@ -37,6 +42,10 @@ pub struct Limits {
     pub page_size_max: usize,
     /// The most warnings that an answer lists.
     pub warnings_max: usize,
+    /// The most streams of transitions at once.
+    pub watchers_max: usize,
+    /// For how many days after it was recorded a transition can be watched.
+    pub feed_retention_days: u32,
 }
 
 impl Default for Limits {
@@ -47,6 +56,8 @@ impl Default for Limits {
             batch_get_max: 1_000,
             page_size_max: 1_000,
             warnings_max: 1_000,
+            watchers_max: 1_000,
+            feed_retention_days: 400,
         }
     }
 }
@@ -60,6 +71,8 @@ pub struct Service {
     pub clock: Clock,
     /// How much one call may ask for.
     pub limits: Limits,
+    /// The trusts' feeds of transitions.
+    pub feed: Feed<Transitions>,
     reader: StageReader,
     rolled_over: RolledOver,
     policies: PolicyCache,
@@ -68,7 +81,12 @@ pub struct Service {
 impl Service {
     /// The use cases over a database. Starts the workers of the point reads.
     pub fn new(store: Store, clock: Clock, limits: Limits) -> Service {
+        let settings = FeedSettings {
+            retention_days: limits.feed_retention_days,
+            subscriptions_max: limits.watchers_max,
+        };
         Service {
+            feed: Feed::new(store.clone(), clock.clone(), settings),
             reader: StageReader::start(&store),
             store,
             clock,

@@ -4,6 +4,7 @@
 mod actions;
 mod admin;
 mod calendars;
+mod catalogues;
 mod common;
 mod corrections;
 mod faults;
