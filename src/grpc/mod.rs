@@ -16,5 +16,6 @@ pub mod sessions;
 pub mod stages;
 pub mod status;
 mod summaries;
+mod thresholds;
 pub mod transitions;
 pub mod update_mask;

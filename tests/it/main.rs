@@ -18,3 +18,4 @@ mod pupils;
 mod sessions;
 mod stages;
 mod store;
+mod thresholds;
