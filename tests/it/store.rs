@@ -55,17 +55,6 @@ async fn world_of_two_trusts() -> (World, [String; 2]) {
                  SELECT trust_id, school_id, 2025, '\\x01', '[]', '[]', 1, now() FROM schools WHERE trust_id = '{trust}'"
         );
         world.sql().await.batch_execute(&given).await.unwrap();
-        let notice = pb::RecordPenaltyNoticeRequest {
-            trust_id: trust.clone(),
-            pupil: Some(by_id(&pupil)),
-            issued_on: Some(pb_date("2025-09-30")),
-            recorded_by: Some(person()),
-            ..pb::RecordPenaltyNoticeRequest::default()
-        };
-        world.stages().record_penalty_notice(notice).await.unwrap();
-        world.hold(&pupil, pb::Stage::Five, "2025-10-31").await;
-        let policy = world.policy(pb::PolicySettings::default()).await;
-        world.activate(policy, "").await;
     }
     (world, trusts)
 }
