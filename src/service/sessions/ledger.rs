@@ -314,7 +314,7 @@ impl<'a> Ledger<'a> {
                         unchanged: diff.unchanged,
                     },
                 ));
-                note(&mut self.session_notes, entry.school_id, register, &diff);
+                note(&mut self.session_notes, entry.school_id, register, &diff, self.moment.today);
                 if let Some((from, _)) = diff.touched {
                     register.touched_from = Some(register.touched_from.map_or(from, |known| known.min(from)));
                 }
@@ -549,22 +549,28 @@ impl RegisterEntry<'_> {
 }
 
 /// Notes which sessions of the school a merge entered marks into, and in which it took marks away.
-fn note(notes: &mut BTreeMap<SchoolYear, SessionNotes>, school: Uuid, register: &RegisterEntry<'_>, diff: &Diff) {
-    let key = (school, register.year);
+fn note(
+    notes: &mut BTreeMap<SchoolYear, SessionNotes>,
+    school: Uuid,
+    register: &RegisterEntry<'_>,
+    diff: &Diff,
+    today: NaiveDate,
+) {
+    let ahead = register.year.sessions_to(today);
+    let mut notes = || notes.entry((school, register.year)).or_default();
     for (from, length) in &diff.first_entry_runs {
         let (first, length) = (usize::from(*from), usize::from(*length));
         let place = first - register.offset;
         let entered = &register.bytes[place..place + length];
-        notes.entry(key).or_default().marked.add_marks(first, entered);
+        notes().marked.add_marks(first, entered, ahead);
     }
     for change in &diff.changes {
-        let (before, after) = (flags_of(change.old), flags_of(change.new));
-        if before & !after != 0 {
+        if flags_of(change.old) & !flags_of(change.new) != 0 {
             // Below 732, the length of the longest register.
-            notes.entry(key).or_default().lost.push(change.index as u16);
-        } else if after & !before != 0 {
-            let marked = &mut notes.entry(key).or_default().marked;
-            marked.add_marks(change.index, &[change.new]);
+            notes().lost.push(change.index as u16);
+        }
+        if change.new != 0 {
+            notes().marked.add_marks(change.index, &[change.new], ahead);
         }
     }
 }
