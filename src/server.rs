@@ -62,8 +62,10 @@ pub async fn serve(
     };
     let roll_over = tokio::spawn(keep_rolling_over(service.clone()));
     let (stopping, mut stopped) = tokio::sync::watch::channel(false);
+    let feed = service.feed.clone();
     let signal = async move {
         stop.await;
+        feed.stop();
         health
             .set_service_status("", tonic_health::ServingStatus::NotServing)
             .await;

@@ -71,6 +71,16 @@ pub struct ServeArgs {
     /// How many database connections at the most.
     #[arg(long, env = "GRADUATED_RESPONSE_CONNECTIONS", value_name = "N", default_value_t = 16)]
     connections: usize,
+    /// For how many days after it was recorded a transition can be watched. Transitions are never deleted: ListTransitions
+    /// lists all of them.
+    #[arg(
+        long,
+        env = "GRADUATED_RESPONSE_FEED_RETENTION_DAYS",
+        value_name = "DAYS",
+        default_value_t = Limits::default().feed_retention_days,
+        value_parser = clap::value_parser!(u32).range(1..=36_500)
+    )]
+    feed_retention_days: u32,
     /// Set the service's clock: an instant such as 2026-06-26T12:00:00Z, or a date. It runs on from there. For
     /// demonstrations and tests.
     #[arg(long, env = "GRADUATED_RESPONSE_CLOCK", value_name = "INSTANT", value_parser = instant)]
@@ -193,7 +203,11 @@ async fn serve_on(
         source,
     })?;
     let store = Store::new(url, args.connections)?;
-    let service = Service::new(store, clock, Limits::default());
+    let limits = Limits {
+        feed_retention_days: args.feed_retention_days,
+        ..Limits::default()
+    };
+    let service = Service::new(store, clock, limits);
     let (asked_to_stop, stopping) = tokio::sync::oneshot::channel::<()>();
     let mut server = tokio::spawn(crate::server::serve(listener, service, async move {
         // Stopped by whoever drops the other end, too.

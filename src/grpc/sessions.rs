@@ -192,7 +192,8 @@ impl SessionHandler {
     }
 }
 
-fn academic_year(year: i32) -> Result<AcademicYear, FieldViolation> {
+/// The academic year that begins in a year.
+pub(super) fn academic_year(year: i32) -> Result<AcademicYear, FieldViolation> {
     AcademicYear::from_start_year(year).ok_or_else(|| {
         FieldViolation::new(
             "academic_year",

@@ -56,6 +56,16 @@ impl From<ServiceError> for Status {
                 details.set_bad_request(violations.take(DETAILS_MAX).collect::<Vec<_>>());
                 Status::with_error_details(Code::InvalidArgument, message, details)
             }
+            ServiceError::OutOfRange { reason, metadata, .. } => {
+                let metadata = metadata.into_iter().map(|(name, value)| (name.to_owned(), value));
+                let details = ErrorDetails::with_error_info(reason, ERROR_DOMAIN, metadata.collect::<HashMap<_, _>>());
+                Status::with_error_details(Code::OutOfRange, message, details)
+            }
+            ServiceError::Exhausted { reason, .. } => {
+                let mut details = info(reason);
+                details.set_retry_info(Some(Duration::from_secs(5)));
+                Status::with_error_details(Code::ResourceExhausted, message, details)
+            }
             ServiceError::Store(error) => store(&error),
         }
     }

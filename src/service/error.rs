@@ -41,6 +41,8 @@ pub enum Resource {
     Job,
     /// A hold.
     Hold,
+    /// A version of a catalogue.
+    Catalogue,
 }
 
 impl Resource {
@@ -54,6 +56,7 @@ impl Resource {
             Resource::Policy => "policy",
             Resource::Job => "job",
             Resource::Hold => "hold",
+            Resource::Catalogue => "catalogue",
         }
     }
 }
@@ -95,6 +98,24 @@ pub enum ServiceError {
         items: &'static str,
         /// Those that were not taken.
         rejections: Vec<Rejection>,
+    },
+    /// What was asked for lies outside of what there is.
+    #[error("{message}")]
+    OutOfRange {
+        /// A stable name of the reason.
+        reason: &'static str,
+        /// What is wrong and what to do. Holds no personal data.
+        message: String,
+        /// What a program needs to go on, by name.
+        metadata: Vec<(&'static str, String)>,
+    },
+    /// Too much is asked for at once.
+    #[error("{message}")]
+    Exhausted {
+        /// A stable name of the reason.
+        reason: &'static str,
+        /// What is wrong and what to do. Holds no personal data.
+        message: String,
     },
     /// The store failed.
     #[error(transparent)]

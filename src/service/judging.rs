@@ -25,7 +25,7 @@ use crate::store::stages::{
     self, Cause, EpisodeChanges, JudgedCounts, NewEpisode, Raise, RaisedEpisode, StageRow, Transition,
     TransitionContext,
 };
-use crate::store::{StoreError, TrustTransaction, calendars, holds, policies, records};
+use crate::store::{StoreError, TrustTransaction, calendars, catalogues, holds, policies, records};
 
 /// How many pupils one transaction of the roll-over judges.
 const ROLL_OVER_PUPILS: i64 = 5_000;
@@ -424,7 +424,8 @@ impl Judging {
             stages::update(transaction, trust, &self.rows).await?;
         }
         if self.episodes != EpisodeChanges::default() {
-            let catalogue = policies::active_catalogue(transaction, trust).await?;
+            let catalogue = catalogues::in_force(transaction, trust).await?;
+            let catalogue = catalogue.ok_or(StoreError::Corrupt("a trust without a catalogue"))?;
             stages::write_episodes(transaction, trust, moment.year, catalogue, moment.now, &self.episodes).await?;
         }
         let context = TransitionContext {
@@ -432,6 +433,9 @@ impl Judging {
             year: moment.year,
             request_id,
         };
+        if !self.transitions.is_empty() {
+            transaction.announce_on_commit(trust);
+        }
         stages::append_transitions(transaction, trust, context, &self.transitions).await
     }
 }

@@ -1,11 +1,19 @@
 //! Use cases: one function each, over the domain and the store, with no protobuf.
 
 pub mod actions;
+pub mod attendance;
+pub mod catalogues;
+pub mod classify;
 pub mod error;
+pub mod feed;
+pub mod forecasts;
 mod history;
 pub mod holds;
 pub mod jobs;
 mod judging;
+pub mod movements;
+pub mod period;
+pub mod persistent_absence;
 pub mod policies;
 pub mod pupils;
 pub mod recorded;
@@ -14,10 +22,13 @@ pub mod sessions;
 pub mod stages;
 pub mod summaries;
 mod transaction;
+pub mod transitions;
 pub mod trusts;
 
+use self::feed::{Feed, FeedSettings};
 use self::judging::RolledOver;
 use self::policies::PolicyCache;
+use self::transitions::Transitions;
 use crate::clock::Clock;
 use crate::store::Store;
 use crate::store::stage_reader::StageReader;
@@ -37,6 +48,12 @@ pub struct Limits {
     pub page_size_max: usize,
     /// The most warnings that an answer lists.
     pub warnings_max: usize,
+    /// Counts of pupils from 1 to below it are suppressed for whoever has no leave to see single pupils.
+    pub small_number_limit: u64,
+    /// The most streams of transitions at once.
+    pub watchers_max: usize,
+    /// For how many days after it was recorded a transition can be watched.
+    pub feed_retention_days: u32,
 }
 
 impl Default for Limits {
@@ -47,6 +64,9 @@ impl Default for Limits {
             batch_get_max: 1_000,
             page_size_max: 1_000,
             warnings_max: 1_000,
+            small_number_limit: 6,
+            watchers_max: 1_000,
+            feed_retention_days: 400,
         }
     }
 }
@@ -60,6 +80,8 @@ pub struct Service {
     pub clock: Clock,
     /// How much one call may ask for.
     pub limits: Limits,
+    /// The trusts' feeds of transitions.
+    pub feed: Feed<Transitions>,
     reader: StageReader,
     rolled_over: RolledOver,
     policies: PolicyCache,
@@ -68,7 +90,12 @@ pub struct Service {
 impl Service {
     /// The use cases over a database. Starts the workers of the point reads.
     pub fn new(store: Store, clock: Clock, limits: Limits) -> Service {
+        let settings = FeedSettings {
+            retention_days: limits.feed_retention_days,
+            subscriptions_max: limits.watchers_max,
+        };
         Service {
+            feed: Feed::new(store.clone(), clock.clone(), settings),
             reader: StageReader::start(&store),
             store,
             clock,

@@ -8,13 +8,17 @@
 //! that trust reads the whole of it for each key.
 
 pub mod actions;
+pub mod announcements;
 pub mod batches;
 pub mod calendars;
+pub mod catalogues;
 pub mod embedded;
+pub mod feeds;
 pub mod history;
 pub mod holds;
 pub mod jobs;
 pub mod migrations;
+pub mod movements;
 pub mod policies;
 pub mod pupils;
 pub mod records;
@@ -24,6 +28,7 @@ pub mod schools;
 pub mod stage_reader;
 pub mod stages;
 pub mod summaries;
+pub mod transitions;
 pub mod trusts;
 
 use std::ops::{Deref, DerefMut};
@@ -35,6 +40,7 @@ use diesel_async::{
 };
 use futures::FutureExt;
 
+use self::announcements::Announcements;
 use crate::domain::identifiers::TrustId;
 
 /// The role as which the service works once it is connected: it owns nothing and bypasses nothing.
@@ -116,6 +122,7 @@ impl StoreError {
 #[derive(Clone)]
 pub struct Store {
     pool: Pool<AsyncPgConnection>,
+    announcements: Announcements,
 }
 
 impl Store {
@@ -127,7 +134,15 @@ impl Store {
         config.custom_setup = Box::new(|url| connect_as_service(url).boxed());
         let manager = AsyncDieselConnectionManager::<AsyncPgConnection>::new_with_config(url, config);
         let pool = Pool::builder(manager).max_size(connections_max).build()?;
-        Ok(Store { pool })
+        Ok(Store {
+            pool,
+            announcements: Announcements::default(),
+        })
+    }
+
+    /// Who waits for what this process appends to a trust's feeds.
+    pub fn announcements(&self) -> &Announcements {
+        &self.announcements
     }
 
     /// A connection that belongs to no trust: it reads the directory of trusts, and no row of any tenant.
@@ -152,6 +167,8 @@ impl Store {
         let connection = self.pool.get().await?;
         let mut transaction = TrustTransaction {
             connection: Some(connection),
+            to_announce: None,
+            announcements: self.announcements.clone(),
         };
         // The trust is a UUID, so it can be written into the statement: SET takes no parameters.
         let begin = format!("BEGIN; SET LOCAL app.trust_id = '{trust}'");
@@ -176,13 +193,24 @@ async fn connect_as_service(url: &str) -> diesel::ConnectionResult<AsyncPgConnec
 pub struct TrustTransaction {
     /// There until the transaction has ended.
     connection: Option<Object<AsyncPgConnection>>,
+    /// The trust, once something was appended to one of its feeds.
+    to_announce: Option<TrustId>,
+    announcements: Announcements,
 }
 
 impl TrustTransaction {
+    /// Has whoever follows the trust's feeds woken once the transaction is committed, since it appended to one of them.
+    pub fn announce_on_commit(&mut self, trust: TrustId) {
+        self.to_announce = Some(trust);
+    }
+
     /// Commits. What was written is durable when this returns.
     pub async fn commit(mut self) -> Result<(), StoreError> {
         AnsiTransactionManager::commit_transaction(self.deref_mut()).await?;
         self.connection = None;
+        if let Some(trust) = self.to_announce {
+            self.announcements.announce(trust);
+        }
         Ok(())
     }
 

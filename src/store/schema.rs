@@ -40,6 +40,12 @@ diesel::table! { jobs (trust_id, job_id) {
 
 diesel::table! { catalogues (trust_id, version) {
     trust_id -> Uuid, version -> Integer, created_at -> Timestamptz, activated_at -> Nullable<Timestamptz>,
+    title -> Text, based_on -> Nullable<Integer>, request_id -> Nullable<Uuid>,
+} }
+
+diesel::table! { catalogue_activations (trust_id, ordinal) {
+    trust_id -> Uuid, ordinal -> Integer, version -> Integer, activated_at -> Timestamptz, activated_by_name -> Text,
+    activated_by_position -> Text,
 } }
 
 diesel::table! { provisions (trust_id, catalogue_version, provision_id) {
