@@ -147,6 +147,11 @@ impl Calendar {
         self.years.get(&year)
     }
 
+    /// Whether somebody gave the calendar of a year.
+    pub fn is_given(&self, year: AcademicYear) -> bool {
+        self.years.get(&year).is_some_and(|year| year.given)
+    }
+
     /// What it says of a day; nothing for a weekend, a holiday, or a year that is not known.
     pub fn kind(&self, date: NaiveDate) -> Option<DayKind> {
         let year = AcademicYear::containing(date)?;

@@ -78,7 +78,11 @@ impl MarkedSessions {
     /// it has any mark.
     pub fn set(&mut self, place: usize, of_marks: u8) {
         if let Some(flags) = self.0.get_mut(place) {
-            *flags = if of_marks == 0 { 0 } else { of_marks | (*flags & RECEIVED) };
+            *flags = if of_marks == 0 {
+                0
+            } else {
+                of_marks | (*flags & RECEIVED)
+            };
             trim(&mut self.0);
         }
     }
@@ -108,7 +112,9 @@ impl MarkedSessions {
     /// The latest session up to and including a day that was held and whose register was received.
     pub fn last_received(&self, year: AcademicYear, as_of: NaiveDate) -> Option<Session> {
         let counted = &self.0[..year.sessions_to(as_of).min(self.0.len())];
-        let last = counted.iter().rposition(|flags| flags & (HELD | RECEIVED) == HELD | RECEIVED)?;
+        let last = counted
+            .iter()
+            .rposition(|flags| flags & (HELD | RECEIVED) == HELD | RECEIVED)?;
         Some(year.session_at(last))
     }
 
