@@ -45,6 +45,8 @@ pub enum Resource {
     Catalogue,
     /// A penalty notice.
     Notice,
+    /// A school's calendar of an academic year.
+    Calendar,
 }
 
 impl Resource {
@@ -60,6 +62,7 @@ impl Resource {
             Resource::Hold => "hold",
             Resource::Catalogue => "catalogue",
             Resource::Notice => "penalty notice",
+            Resource::Calendar => "calendar",
         }
     }
 }
