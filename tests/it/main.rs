@@ -15,3 +15,5 @@ mod pupils;
 mod sessions;
 mod stages;
 mod store;
+mod transitions;
+mod watch;
