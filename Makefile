@@ -20,6 +20,11 @@ test: ## Run all tests, against a private Postgres
 	scripts/install-postgres
 	cargo test --locked
 
+.PHONY: cases
+cases: ## Run hard cases through the port (FILE=path; all of data/cases*.toml without)
+	scripts/install-postgres
+	cargo test --locked --test cases -- $(abspath $(FILE))
+
 .PHONY: lint
 lint: ## Check formatting, lints, the contract's style, and dependencies' licences
 	scripts/install-lint-tools

@@ -3,77 +3,66 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::collections::{BTreeMap, BTreeSet};
+mod notation;
 
-use chrono::{DateTime, Datelike, NaiveDate, Utc, Weekday};
+use std::collections::BTreeMap;
+
+use chrono::NaiveDate;
 use graduated_response::domain::code::{AttendanceCode, Category};
 use graduated_response::domain::register::{CLEAR, merge, tally_to};
-use graduated_response::domain::session::{AcademicYear, Session, SessionHalf, london_date};
+use graduated_response::domain::session::{AcademicYear, Session, SessionHalf};
 use graduated_response::domain::stage::{Comparison, Policy};
 use graduated_response::domain::tally::Tally;
-use toml::{Table, Value};
+use notation::{Case, Given, GivenPolicy, GivenWindow, Mark, Place, Wanted};
 
 const CASES: &str = include_str!("../data/cases.toml");
 
 /// Quarter hours in a session of the default length, 3.25 hours.
 const QUARTER_HOURS: i64 = 13;
 
-fn cases() -> Vec<Table> {
-    let file: Table = CASES.parse().unwrap();
-    let cases = file["case"].as_array().unwrap().iter();
-    cases.map(|case| case.as_table().unwrap().clone()).collect()
+fn cases() -> Vec<Case> {
+    let entries = notation::read(CASES).unwrap().into_iter();
+    entries.map(|entry| entry.case.unwrap()).collect()
 }
 
-fn texts(value: Option<&Value>) -> Vec<&str> {
-    let values = value.map_or(&[][..], |value| value.as_array().unwrap());
-    values.iter().map(|text| text.as_str().unwrap()).collect()
-}
-
-fn policy_of(given: &Table) -> Policy {
-    let settings = given.get("policy").and_then(Value::as_table);
-    let setting = |name: &str| settings.and_then(|settings| settings.get(name));
-    let minimum = setting("min_possible").map_or(1, |value| value.as_integer().unwrap());
+fn policy_of(given: &GivenPolicy) -> Policy {
     Policy {
-        comparison: match setting("compare").map(|value| value.as_str().unwrap()) {
-            None | Some("exact") => Comparison::Exact,
-            Some("rounded") => Comparison::Rounded,
-            Some(other) => panic!("no such comparison: {other}"),
+        comparison: if given.rounded {
+            Comparison::Rounded
+        } else {
+            Comparison::Exact
         },
-        minimum_possible: u32::try_from(minimum).unwrap(),
+        minimum_possible: given.min_possible,
         ..Policy::default()
     }
 }
 
 /// Compares all of an expectation that follows from a tally.
-fn check_tally(id: &str, expect: &Table, policy: &Policy, tally: Tally) {
+fn check_tally(id: &str, wanted: &Wanted, policy: &Policy, tally: Tally) {
     let counts = [
-        ("attended", tally.attended),
-        ("possible", tally.possible),
-        ("authorised", tally.authorised),
-        ("unauthorised", tally.unauthorised),
+        ("attended", tally.attended, wanted.attended),
+        ("possible", tally.possible, wanted.possible),
+        ("authorised", tally.authorised, wanted.authorised),
+        ("unauthorised", tally.unauthorised, wanted.unauthorised),
     ];
-    for (name, count) in counts {
-        match expect.get(name) {
-            Some(value) => assert_eq!(count as i64, value.as_integer().unwrap(), "{id} {name}"),
+    for (name, found, wanted) in counts {
+        match wanted {
+            Some(wanted) => assert_eq!(found as i64, wanted, "{id} {name}"),
             None => assert!(name.ends_with("authorised"), "{id} does not say {name}"),
         }
     }
     let judged = policy.judge(tally);
-    assert_eq!(judged.stage.code(), expect["stage"].as_str().unwrap(), "{id}");
-    let too_little = expect.get("too_little").and_then(Value::as_bool);
-    assert_eq!(judged.too_little_data, too_little.unwrap_or(false), "{id}");
-    if let Some(display) = expect.get("display") {
-        assert_eq!(tally.attendance_percent(), display.as_str().unwrap(), "{id}");
+    assert_eq!(Some(judged.stage.code()), wanted.stage.as_deref(), "{id}");
+    assert_eq!(Some(judged.too_little_data), wanted.too_little, "{id}");
+    if let Some(display) = &wanted.display {
+        assert_eq!(tally.attendance_percent(), *display, "{id}");
     }
-    if let Some(quarters) = expect.get("lost_quarter_hours") {
-        let lost = tally.missed() as i64 * QUARTER_HOURS;
-        assert_eq!(lost, quarters.as_integer().unwrap(), "{id}");
+    if let Some(quarters) = wanted.lost_quarter_hours {
+        assert_eq!(tally.missed() as i64 * QUARTER_HOURS, quarters, "{id}");
     }
-    if expect.contains_key("thresholds") {
-        let absence = texts(expect.get("thresholds"))
-            .into_iter()
-            .filter(|threshold| threshold.starts_with("persistent") || threshold.starts_with("sev"))
-            .collect::<Vec<_>>();
+    if let Some(thresholds) = &wanted.thresholds {
+        let of_absence = |threshold: &&String| threshold.starts_with("persistent") || threshold.starts_with("severe");
+        let wanted: Vec<_> = thresholds.iter().filter(of_absence).cloned().collect();
         let missed = format!("{}/{}", tally.missed(), tally.possible);
         let mut found = Vec::new();
         if tally.persistently_absent() {
@@ -82,7 +71,7 @@ fn check_tally(id: &str, expect: &Table, policy: &Policy, tally: Tally) {
         if tally.severely_absent() {
             found.push(format!("severe {missed}"));
         }
-        assert_eq!(found, absence, "{id}");
+        assert_eq!(found, wanted, "{id}");
     }
 }
 
@@ -90,17 +79,16 @@ fn check_tally(id: &str, expect: &Table, policy: &Policy, tally: Tally) {
 fn every_case_of_bare_counts_gives_its_stage_display_and_absence() {
     let mut ran = 0;
     for case in cases() {
-        let (id, given) = (case["id"].as_str().unwrap(), case["given"].as_table().unwrap());
-        let Some(counts) = given.get("counts") else {
+        let Some(counts) = &case.given.counts else {
             continue;
         };
-        let (attended, possible) = counts.as_str().unwrap().split_once('/').unwrap();
+        let (attended, possible) = counts.split_once('/').unwrap();
         let tally = Tally {
             attended: attended.parse().unwrap(),
             possible: possible.parse().unwrap(),
             ..Tally::default()
         };
-        check_tally(id, case["expect"].as_table().unwrap(), &policy_of(given), tally);
+        check_tally(&case.id, &case.expect.wanted, &policy_of(&case.given.policy), tally);
         ran += 1;
     }
     let written = CASES.lines().filter(|line| line.starts_with("given.counts")).count();
@@ -108,119 +96,36 @@ fn every_case_of_bare_counts_gives_its_stage_display_and_absence() {
     assert_eq!(ran, 21);
 }
 
-/// The school days of a case.
-struct Calendar(BTreeSet<NaiveDate>);
-
-/// `DATE` or `DATE..DATE`, both days inclusive.
-fn dates(text: &str) -> Vec<NaiveDate> {
-    let (from, to) = text.split_once("..").unwrap_or((text, text));
-    let to: NaiveDate = to.parse().unwrap();
-    let from: NaiveDate = from.parse().unwrap();
-    from.iter_days().take_while(|date| *date <= to).collect()
-}
-
-impl Calendar {
-    fn of(given: &Table) -> Calendar {
-        let file: Table = CASES.parse().unwrap();
-        let name = given.get("calendar").map_or("std", |name| name.as_str().unwrap());
-        let calendar = file["calendar"][name].as_table().unwrap();
-        let mut days = BTreeSet::new();
-        for term in texts(calendar.get("terms")) {
-            let weekdays = dates(term.split_once(' ').unwrap().1)
-                .into_iter()
-                .filter(|date| !matches!(date.weekday(), Weekday::Sat | Weekday::Sun));
-            days.extend(weekdays);
-        }
-        days.extend(texts(given.get("open")).into_iter().flat_map(dates));
-        for closed in texts(calendar.get("closed"))
-            .into_iter()
-            .chain(texts(given.get("closed")))
-        {
-            for date in dates(closed) {
-                days.remove(&date);
-            }
-        }
-        Calendar(days)
-    }
-}
-
-fn half(text: &str) -> Option<SessionHalf> {
-    match text {
-        "AM" => Some(SessionHalf::Am),
-        "PM" => Some(SessionHalf::Pm),
-        _ => None,
-    }
-}
-
-/// The byte that is sent for a code of the notation.
-fn byte(code: &str, half: SessionHalf) -> u8 {
-    let code = match (code, half) {
-        ("-", _) => return CLEAR,
-        ("/\\", SessionHalf::Am) => "/",
-        ("/\\", SessionHalf::Pm) => "\\",
-        (code, _) => code,
-    };
-    AttendanceCode::parse(code).unwrap().byte()
-}
-
-/// The sessions of one line of marks, with the bytes to be sent for them.
-fn sessions_of(line: &str, calendar: &Calendar) -> Vec<(Session, u8)> {
-    let line = line.split_once(": ").map_or(line, |(_, line)| line);
-    let words: Vec<_> = line.split_whitespace().collect();
-    let halves = [SessionHalf::Am, SessionHalf::Pm];
-    let at = |date: NaiveDate, half: SessionHalf, code: &str| (Session { date, half }, byte(code, half));
-    if words[0] == "seq" {
-        let first = Session {
-            date: words[1].parse().unwrap(),
-            half: half(words[2]).unwrap(),
-        };
-        let days = calendar.0.range(first.date..);
-        let mut places = days
-            .flat_map(|date| halves.map(|half| Session { date: *date, half }))
-            .filter(|session| *session >= first);
-        let mut sessions = Vec::new();
-        for word in &words[3..] {
-            let (count, code) = word.split_once('*').unwrap();
-            for _ in 0..count.parse::<usize>().unwrap() {
-                let session = places.next().unwrap();
-                sessions.push(at(session.date, session.half, code));
-            }
-        }
-        return sessions;
-    }
-    let [when, second, third] = words[..] else {
-        panic!("no such line of marks: {line}");
-    };
-    if let Some(half) = half(second) {
-        return vec![at(when.parse().unwrap(), half, third)];
-    }
-    let is_range = when.contains("..");
-    dates(when)
-        .into_iter()
-        .filter(|date| !is_range || calendar.0.contains(date))
-        .flat_map(|date| [at(date, halves[0], second), at(date, halves[1], third)])
-        .collect()
-}
-
 /// Whether the domain alone can answer a case: one enrolment, one clock, a policy of the whole year, and no refusal.
-fn answerable(given: &Table, expect: &Table) -> bool {
-    let whole_year = given
-        .get("policy")
-        .and_then(Value::as_table)
-        .is_none_or(|policy| !policy.contains_key("window") && !policy.contains_key("scope"));
-    given.contains_key("marks")
-        && !given.contains_key("corrections")
-        && texts(given.get("enrolments")).len() <= 1
-        && whole_year
-        && !expect.contains_key("error")
+fn answerable(given: &Given, wanted: &Wanted) -> bool {
+    given.counts.is_none()
+        && given.corrections.is_empty()
+        && given.enrolments.len() == 1
+        && given.policy.window == GivenWindow::Year
+        && !given.policy.each_enrolment_alone
+        && wanted.error.is_none()
 }
 
-fn day_of(question: &Table) -> Option<NaiveDate> {
-    if let Some(instant) = question.get("as_of_instant") {
-        let instant: DateTime<Utc> = instant.as_str().unwrap().parse().unwrap();
-        return Some(london_date(instant));
+fn session_of(place: Place) -> Session {
+    let (date, afternoon) = place.session().unwrap();
+    let half = if afternoon { SessionHalf::Pm } else { SessionHalf::Am };
+    Session { date, half }
+}
+
+fn registers_of(given: &Given) -> BTreeMap<AcademicYear, Vec<u8>> {
+    let mut registers: BTreeMap<AcademicYear, Vec<u8>> = BTreeMap::new();
+    for marking in &given.marks {
+        let session = session_of(marking.place);
+        let byte = match marking.mark {
+            Mark::Code(code) => code.byte(),
+            Mark::None => CLEAR,
+            Mark::Unknown => panic!("no code at {session}"),
+        };
+        let year = AcademicYear::containing(session.date).unwrap();
+        let index = year.index_of(session).unwrap();
+        merge(registers.entry(year).or_default(), 0, index, &[byte]);
     }
-    Some(question.get("as_of")?.as_str().unwrap().parse().unwrap())
+    registers
 }
 
 fn not_possible(marks: &[u8]) -> i64 {
@@ -232,32 +137,22 @@ fn not_possible(marks: &[u8]) -> i64 {
 fn every_case_of_one_enrolment_over_the_year_gives_its_tally_stage_and_warnings() {
     let (mut ran, mut views_ran) = (0, 0);
     for case in cases() {
-        let given = case["given"].as_table().unwrap();
-        let expect = case["expect"].as_table().unwrap();
-        if !answerable(given, expect) {
+        let (id, wanted) = (&case.id, &case.expect.wanted);
+        if !answerable(&case.given, wanted) {
             continue;
         }
-        let id = case["id"].as_str().unwrap();
-        let policy = policy_of(given);
-        let calendar = Calendar::of(given);
-        let mut registers: BTreeMap<AcademicYear, Vec<u8>> = BTreeMap::new();
-        for line in texts(given.get("marks")) {
-            for (session, byte) in sessions_of(line, &calendar) {
-                let year = AcademicYear::containing(session.date).unwrap();
-                let index = year.index_of(session).unwrap();
-                merge(registers.entry(year).or_default(), 0, index, &[byte]);
-            }
-        }
+        let policy = policy_of(&case.given.policy);
+        let registers = registers_of(&case.given);
         let register = |date: NaiveDate| -> (AcademicYear, &[u8]) {
             let year = AcademicYear::containing(date).unwrap();
             (year, registers.get(&year).map_or(&[], Vec::as_slice))
         };
 
-        let (year, marks) = register(day_of(given).unwrap());
-        let as_of = day_of(given).unwrap();
-        check_tally(id, expect, &policy, tally_to(marks, year, as_of));
-        if let Some(count) = expect.get("not_possible") {
-            assert_eq!(not_possible(marks), count.as_integer().unwrap(), "{id}");
+        let as_of = case.expect.day.unwrap();
+        let (year, marks) = register(as_of);
+        check_tally(id, wanted, &policy, tally_to(marks, year, as_of));
+        if let Some(count) = wanted.not_possible {
+            assert_eq!(not_possible(marks), count, "{id}");
         }
         let mut warnings = Vec::new();
         for (year, marks) in &registers {
@@ -269,26 +164,18 @@ fn every_case_of_one_enrolment_over_the_year_gives_its_tally_stage_and_warnings(
                 }
             }
         }
-        assert_eq!(warnings, texts(expect.get("warnings")), "{id}");
-        let no_bytes = Table::new();
-        let bytes = expect.get("bytes").map_or(&no_bytes, |bytes| bytes.as_table().unwrap());
-        for (session, index) in bytes {
-            let (date, half_name) = session.split_once(' ').unwrap();
-            let session = Session {
-                date: date.parse().unwrap(),
-                half: half(half_name).unwrap(),
-            };
-            let index = usize::try_from(index.as_integer().unwrap()).unwrap();
-            assert_eq!(year.index_of(session), Some(index), "{id}");
-            assert!(marks[index] != 0, "{id} has no mark at {session}");
+        assert_eq!(Some(&warnings), wanted.warnings.as_ref(), "{id}");
+        for (place, index) in &wanted.bytes {
+            let session = session_of(*place);
+            assert_eq!(year.index_of(session), Some(*index), "{id}");
+            assert!(marks[*index] != 0, "{id} has no mark at {session}");
         }
         ran += 1;
 
-        for view in case.get("views").map_or(&[][..], |views| views.as_array().unwrap()) {
-            let view = view.as_table().unwrap();
-            let as_of = day_of(view).unwrap();
+        for view in &case.views {
+            let as_of = view.day.unwrap();
             let (year, marks) = register(as_of);
-            check_tally(id, view, &policy, tally_to(marks, year, as_of));
+            check_tally(id, &view.wanted, &policy, tally_to(marks, year, as_of));
             views_ran += 1;
         }
     }

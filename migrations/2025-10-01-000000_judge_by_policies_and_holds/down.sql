@@ -1,6 +1,6 @@
 DROP VIEW pupil_actions;
 ALTER TABLE transitions DROP COLUMN retracted_to, DROP COLUMN hold_id;
-ALTER TABLE episodes DROP COLUMN retracted_at, DROP COLUMN policy_version;
+ALTER TABLE episodes DROP COLUMN retracted_at, DROP COLUMN started_on, DROP COLUMN policy_version;
 ALTER TABLE pupil_stages
     DROP COLUMN next_review_on,
     DROP COLUMN judged_attended,
@@ -9,8 +9,7 @@ ALTER TABLE pupil_stages
     DROP COLUMN judged_from,
     DROP COLUMN hold_id,
     DROP COLUMN fall_waits,
-    DROP COLUMN has_holds,
-    DROP COLUMN episode_started_on;
+    DROP COLUMN has_holds;
 DROP TABLE jobs, holds, policy_activations;
 ALTER TABLE policies DROP COLUMN title, DROP COLUMN revision, DROP COLUMN updated_at;
 CREATE VIEW pupil_actions WITH (security_invoker = true) AS

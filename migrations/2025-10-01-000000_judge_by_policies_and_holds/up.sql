@@ -82,7 +82,7 @@ CREATE INDEX jobs_unfinished ON jobs (trust_id, created_at) WHERE state IN ('pen
 
 -- `next_review_on`: the day on which the stage may change although no mark is written. The judged counts are there where
 -- they are others than the registers' of the year to date. `has_holds`: whether the pupil ever had a hold, so that who never
--- had one costs no look-up. `episode_started_on`: the day from which the pupil was away from stage U.
+-- had one costs no look-up.
 ALTER TABLE pupil_stages
     ADD COLUMN next_review_on date,
     ADD COLUMN judged_attended integer,
@@ -91,14 +91,14 @@ ALTER TABLE pupil_stages
     ADD COLUMN judged_from date,
     ADD COLUMN hold_id uuid,
     ADD COLUMN fall_waits boolean NOT NULL DEFAULT false,
-    ADD COLUMN has_holds boolean NOT NULL DEFAULT false,
-    ADD COLUMN episode_started_on date;
+    ADD COLUMN has_holds boolean NOT NULL DEFAULT false;
 CREATE INDEX pupil_stages_to_review ON pupil_stages (trust_id, next_review_on) WHERE next_review_on IS NOT NULL;
 
 -- `retracted_at[n]`: when a correction showed that stage n was never reached; null again once it was raised anew.
--- `policy_version`: the policy that gives the due dates.
+-- `started_on`: the day from which the pupil was away from stage U. `policy_version`: the policy that gives the due dates.
 ALTER TABLE episodes
     ADD COLUMN retracted_at timestamptz[] NOT NULL DEFAULT '{}',
+    ADD COLUMN started_on date,
     ADD COLUMN policy_version integer;
 
 -- `retracted_to`: the stage of greatest need that was reached after all, where a correction showed that those beyond it,

@@ -12,7 +12,7 @@ use super::hold::{Hold, HoldKind};
 use super::identifiers::{EnrolmentId, SchoolId};
 use super::policy::{PolicyTimeline, Scope, VersionedPolicy, Window};
 use super::record::{EnrolmentRecord, PupilRecord};
-use super::session::AcademicYear;
+use super::session::{AcademicYear, Session};
 use super::stage::{Judgement, Stage};
 use super::tally::{PrefixTallies, Tally};
 
@@ -91,13 +91,17 @@ impl Assessment {
         outcome.map_or(Stage::Universal, |outcome| outcome.end)
     }
 
-    /// The stage of greatest need that was reached since the pupil last left stage U on or before a day.
-    pub fn peak_since(&self, date: NaiveDate) -> Stage {
-        let place = usize::try_from((date - self.year.first_day()).num_days()).unwrap_or(0);
-        let before = &self.days[..place.min(self.days.len())];
-        let left = before.iter().rposition(|outcome| outcome.end == Stage::Universal);
+    /// The stage of greatest need that was reached from when the pupil last left stage U on or before one day, up to and
+    /// including another.
+    pub fn peak(&self, from: NaiveDate, to: NaiveDate) -> Stage {
+        let place = |date: NaiveDate| usize::try_from((date - self.year.first_day()).num_days()).unwrap_or(0);
+        let from = place(from).min(self.days.len());
+        let to = (place(to) + 1).min(self.days.len());
+        let left = self.days[..from]
+            .iter()
+            .rposition(|outcome| outcome.end == Stage::Universal);
         let from = left.map_or(0, |left| left + 1);
-        let reached = self.days[from..].iter().map(|outcome| outcome.peak);
+        let reached = self.days[from.min(to)..to].iter().map(|outcome| outcome.peak);
         reached.max().unwrap_or(Stage::Universal)
     }
 }
@@ -220,6 +224,30 @@ pub fn assess(record: &PupilRecord<'_>, rules: Rules<'_>, as_of: NaiveDate) -> A
         },
         days,
     }
+}
+
+/// What the counts come to after a session, under the policy of its day: holds and waiting falls left aside.
+pub fn judge_after(
+    record: &PupilRecord<'_>,
+    timeline: &PolicyTimeline,
+    calendars: &Calendars,
+    session: Session,
+) -> (Tally, Judgement) {
+    let year = AcademicYear::clamped(session.date);
+    let counted: Vec<Counted<'_>> = record
+        .enrolments
+        .iter()
+        .map(|enrolment| Counted {
+            enrolment,
+            prefix: PrefixTallies::of_marks(enrolment.marks(year)),
+        })
+        .collect();
+    let school = record.home_school(session.date);
+    let policy = timeline.at(session.date, school);
+    let from = window_from(policy, calendars, school, session.date);
+    let to = year.index_of(session).map_or(0, |place| place + 1);
+    let judged = judge(&counted, policy, from, calendars, session.date, year, to);
+    (judged.tally, judged.judgement)
 }
 
 fn in_force(holds: &[Hold], date: NaiveDate) -> impl Iterator<Item = &Hold> {

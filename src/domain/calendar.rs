@@ -8,6 +8,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use chrono::{Datelike, Days, NaiveDate};
+use serde::{Deserialize, Serialize};
 
 use super::identifiers::SchoolId;
 use super::session::AcademicYear;
@@ -20,7 +21,8 @@ pub const DAYS_MAX: usize = 366;
 const DAYS_BETWEEN_TERMS: i64 = 13;
 
 /// What a calendar says of a day. A day of which it says nothing is no school day: a weekend, a holiday.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[repr(u8)]
 pub enum DayKind {
     /// The school is open to pupils.
@@ -49,7 +51,7 @@ impl DayKind {
 }
 
 /// A part of a term without a break: a whole term, or the half before or after half term. Parts of one term share its name.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Term {
     /// The name, for example `autumn`.
     pub name: String,
@@ -82,27 +84,33 @@ impl CalendarYear {
                 days[place] = DayKind::School.byte();
             }
         }
-        let mut terms: Vec<Term> = Vec::new();
-        for date in open_days_of(year, &days) {
-            match terms.last_mut() {
-                Some(term) if (date - term.last).num_days() <= DAYS_BETWEEN_TERMS => term.last = date,
-                _ => terms.push(Term {
-                    name: format!("term {}", terms.len() + 1),
-                    first: date,
-                    last: date,
-                }),
-            }
-        }
         CalendarYear {
+            terms: terms_told_apart(open_days_of(year, &days)),
             year,
             days,
-            terms,
             given: false,
         }
     }
 }
 
-fn place_of(year: AcademicYear, date: NaiveDate) -> Option<usize> {
+/// The terms that follow from the days on which a school is open or has INSET, in order: each a term of its own.
+pub(super) fn terms_told_apart(days: impl Iterator<Item = NaiveDate>) -> Vec<Term> {
+    let mut terms: Vec<Term> = Vec::new();
+    for date in days {
+        match terms.last_mut() {
+            Some(term) if (date - term.last).num_days() <= DAYS_BETWEEN_TERMS => term.last = date,
+            _ => terms.push(Term {
+                name: format!("term {}", terms.len() + 1),
+                first: date,
+                last: date,
+            }),
+        }
+    }
+    terms
+}
+
+/// The place of a day among the days of its year; nothing for a day of another year.
+pub(super) fn place_of(year: AcademicYear, date: NaiveDate) -> Option<usize> {
     let place = usize::try_from((date - year.first_day()).num_days()).ok()?;
     (date <= year.last_day()).then_some(place)
 }

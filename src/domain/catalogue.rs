@@ -164,7 +164,48 @@ pub enum CatalogueError {
     NoStage(String),
 }
 
+/// A provision with everything that a stage requires of it: as a trust's catalogue holds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequiredProvision {
+    /// The identifier, for example `3-02`.
+    pub id: String,
+    /// The stage that requires it.
+    pub stage: Stage,
+    /// What it is called.
+    pub title: String,
+    /// What is to be in place.
+    pub guidance: String,
+    /// Whether it is raised for a pupil or stands for a school.
+    pub subject: Subject,
+    /// What sort of thing it is.
+    pub kind: Kind,
+    /// When it applies.
+    pub condition: Condition,
+    /// The review interval, in days.
+    pub review_days: Option<i16>,
+    /// Who is responsible.
+    pub responsible: Vec<Role>,
+}
+
 impl Catalogue {
+    /// Its provisions, each with its stage and who is responsible.
+    pub fn required(&self) -> Vec<RequiredProvision> {
+        let required = self.provisions.iter().filter_map(|provision| {
+            Some(RequiredProvision {
+                id: provision.id.clone(),
+                stage: provision.stage()?,
+                title: provision.title.clone(),
+                guidance: provision.guidance.clone(),
+                subject: provision.subject,
+                kind: provision.kind,
+                condition: provision.condition,
+                review_days: provision.review_days,
+                responsible: self.responsible(provision).to_vec(),
+            })
+        });
+        required.collect()
+    }
+
     /// Reads a catalogue in the notation of `data/provisions.toml`.
     pub fn parse(text: &str) -> Result<Catalogue, CatalogueError> {
         let catalogue: Catalogue = toml::from_str(text)?;

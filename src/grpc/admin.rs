@@ -4,7 +4,7 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use super::convert::{self, to_date, to_etag, to_timestamp};
-use super::{holds, jobs, names, page_token, policies, update_mask};
+use super::{catalogues, holds, jobs, names, page_token, policies, update_mask};
 use crate::domain::identifiers::{IdentifierError, Laestab, SchoolId, TrustId};
 use crate::proto as pb;
 use crate::proto::admin_service_server::AdminService;
@@ -262,6 +262,42 @@ impl AdminService for AdminHandler {
 
     async fn watch_job(&self, request: Request<pb::WatchJobRequest>) -> Result<Response<Self::WatchJobStream>, Status> {
         Ok(Response::new(jobs::watch(&self.service, request.into_inner()).await?))
+    }
+
+    async fn create_catalogue(
+        &self,
+        request: Request<pb::CreateCatalogueRequest>,
+    ) -> Result<Response<pb::CreateCatalogueResponse>, Status> {
+        Ok(Response::new(
+            catalogues::create(&self.service, request.into_inner()).await?,
+        ))
+    }
+
+    async fn get_catalogue(
+        &self,
+        request: Request<pb::GetCatalogueRequest>,
+    ) -> Result<Response<pb::GetCatalogueResponse>, Status> {
+        Ok(Response::new(
+            catalogues::get(&self.service, request.into_inner()).await?,
+        ))
+    }
+
+    async fn list_catalogues(
+        &self,
+        request: Request<pb::ListCataloguesRequest>,
+    ) -> Result<Response<pb::ListCataloguesResponse>, Status> {
+        Ok(Response::new(
+            catalogues::list(&self.service, request.into_inner()).await?,
+        ))
+    }
+
+    async fn activate_catalogue(
+        &self,
+        request: Request<pb::ActivateCatalogueRequest>,
+    ) -> Result<Response<pb::ActivateCatalogueResponse>, Status> {
+        Ok(Response::new(
+            catalogues::activate(&self.service, request.into_inner()).await?,
+        ))
     }
 }
 

@@ -2,8 +2,10 @@
 
 pub mod actions;
 pub mod admin;
+mod catalogues;
 pub mod convert;
 pub mod fingerprint;
+mod forecasts;
 mod holds;
 mod jobs;
 pub mod names;
@@ -13,5 +15,6 @@ pub mod pupils;
 pub mod sessions;
 pub mod stages;
 pub mod status;
+mod summaries;
 pub mod transitions;
 pub mod update_mask;

@@ -41,6 +41,8 @@ pub enum Resource {
     Job,
     /// A hold.
     Hold,
+    /// A version of a catalogue.
+    Catalogue,
 }
 
 impl Resource {
@@ -54,6 +56,7 @@ impl Resource {
             Resource::Policy => "policy",
             Resource::Job => "job",
             Resource::Hold => "hold",
+            Resource::Catalogue => "catalogue",
         }
     }
 }

@@ -21,8 +21,11 @@ use crate::domain::session::AcademicYear;
 use crate::domain::stage::Stage;
 use crate::domain::tally::Tally;
 use crate::store::registers::{self, RegisterWrite, Window};
-use crate::store::stages::{self, Cause, EpisodeChanges, JudgedCounts, Raise, StageRow, Transition, TransitionContext};
-use crate::store::{StoreError, TrustTransaction, calendars, holds, policies, records};
+use crate::store::stages::{
+    self, Cause, EpisodeChanges, JudgedCounts, NewEpisode, Raise, RaisedEpisode, StageRow, Transition,
+    TransitionContext,
+};
+use crate::store::{StoreError, TrustTransaction, calendars, catalogues, holds, policies, records};
 
 /// How many pupils one transaction of the roll-over judges.
 const ROLL_OVER_PUPILS: i64 = 5_000;
@@ -55,6 +58,8 @@ pub(super) struct Judging {
     timeline: PolicyTimeline,
     calendars: Calendars,
     holds: HashMap<Uuid, Vec<Hold>>,
+    /// Those of the academic year, of pupils that are gone through.
+    raised: HashMap<Uuid, Vec<RaisedEpisode>>,
     moment: Moment,
     cause: Cause,
     corrected: HashSet<Uuid>,
@@ -75,12 +80,13 @@ struct Outcome {
     next_review_on: Option<NaiveDate>,
     hold_id: Option<Uuid>,
     fall_waits: bool,
-    /// Of the episode that goes on, the stage of greatest need that was reached, where the whole year was gone through.
-    reached: Option<Stage>,
+    /// Episodes of the year in which stages were raised that were never reached, with the stage of greatest need that was;
+    /// where the whole year was gone through.
+    retracted: Vec<(i32, Stage)>,
 }
 
 impl Outcome {
-    const fn of_counts(stage: Stage, tally: Tally, since: Option<NaiveDate>, policy_version: i32) -> Outcome {
+    fn of_counts(stage: Stage, tally: Tally, since: Option<NaiveDate>, policy_version: i32) -> Outcome {
         Outcome {
             stage,
             tally,
@@ -90,7 +96,7 @@ impl Outcome {
             next_review_on: None,
             hold_id: None,
             fall_waits: false,
-            reached: None,
+            retracted: Vec::new(),
         }
     }
 }
@@ -124,6 +130,7 @@ impl Judging {
             timeline,
             calendars: Calendars::default(),
             holds: HashMap::new(),
+            raised: HashMap::new(),
             moment,
             cause,
             corrected: HashSet::new(),
@@ -209,9 +216,15 @@ impl Judging {
         &mut self,
         transaction: &mut TrustTransaction,
         trust: TrustId,
-        rows: impl Iterator<Item = &'r StageRow>,
+        rows: impl Iterator<Item = &'r StageRow> + Clone,
         records: impl Iterator<Item = &'r PupilRecord<'r>>,
     ) -> Result<(), StoreError> {
+        let raised = rows.clone().filter(|row| row.episode > 0).map(|row| row.pupil_id);
+        let raised: Vec<Uuid> = raised.collect();
+        self.raised.clear();
+        for episode in stages::episodes_of(transaction, trust, &raised, self.moment.year).await? {
+            self.raised.entry(episode.pupil_id).or_default().push(episode);
+        }
         let held: Vec<Uuid> = rows.filter(|row| row.has_holds).map(|row| row.pupil_id).collect();
         self.holds = holds::by_pupil(transaction, trust, &held, self.moment.now).await?;
         if self.timeline.follows_calendar() {
@@ -243,11 +256,19 @@ impl Judging {
     }
 
     fn outcome_of(&self, row: &StageRow, assessment: &Assessment) -> Outcome {
-        let of_this_year = row.academic_year == self.moment.year.start_year();
         let first_day = self.moment.year.first_day();
-        let started_on = row
-            .episode_started_on
-            .filter(|on| of_this_year && *on >= first_day && row.raised_to > 0);
+        let raised = self.raised.get(&row.pupil_id).map_or(&[][..], Vec::as_slice);
+        let ends = raised
+            .iter()
+            .skip(1)
+            .map(|next| next.started_on.pred_opt().unwrap_or(next.started_on));
+        let retracted = raised
+            .iter()
+            .zip(ends.chain([self.moment.today]))
+            .filter_map(|(episode, end)| {
+                let reached = assessment.peak(episode.started_on, end);
+                (i16::from(reached.number()) < episode.raised_to).then_some((episode.episode, reached))
+            });
         let policy_judges_part = assessment.tally != assessment.year_tally || assessment.window_from != first_day;
         Outcome {
             stage: assessment.stage,
@@ -262,7 +283,7 @@ impl Judging {
             next_review_on: assessment.next_review_on,
             hold_id: assessment.hold,
             fall_waits: assessment.fall_waits,
-            reached: started_on.map(|started_on| assessment.peak_since(started_on)),
+            retracted: retracted.collect(),
         }
     }
 
@@ -280,7 +301,7 @@ impl Judging {
         };
         let of_earlier_year = row.academic_year < self.moment.year.start_year();
         let effective_on = outcome.since.unwrap_or(self.moment.today);
-        let retracted_to = self.retract(&mut judged, outcome.reached);
+        let retracted_to = self.retract(&mut judged, &outcome.retracted);
         self.raise(
             &mut judged,
             of_earlier_year,
@@ -289,26 +310,37 @@ impl Judging {
             effective_on,
             outcome.policy_version,
         );
+        let cause = if self.corrected.contains(&row.pupil_id) {
+            Cause::Correction
+        } else {
+            self.cause
+        };
+        let transition = Transition {
+            pupil_id: row.pupil_id,
+            from,
+            to,
+            effective_on,
+            tally: outcome.tally,
+            episode: judged.episode,
+            cause,
+            policy_version: outcome.policy_version,
+            retracted_to,
+            hold_id: outcome.hold_id,
+        };
         if from != to || retracted_to.is_some() {
             judged.policy_version = outcome.policy_version;
             if from != to {
                 judged.changed_at = Some(self.moment.now);
             }
+            self.transitions.push(transition.clone());
+        }
+        // Of each earlier episode the feed tells by itself.
+        for (episode, reached) in outcome.retracted.iter().filter(|(episode, _)| *episode != row.episode) {
             self.transitions.push(Transition {
-                pupil_id: row.pupil_id,
-                from,
-                to,
-                effective_on,
-                tally: outcome.tally,
-                episode: judged.episode,
-                cause: if self.corrected.contains(&row.pupil_id) {
-                    Cause::Correction
-                } else {
-                    self.cause
-                },
-                policy_version: outcome.policy_version,
-                retracted_to,
-                hold_id: outcome.hold_id,
+                from: to,
+                episode: *episode,
+                retracted_to: Some(*reached),
+                ..transition.clone()
             });
         }
         if judged != *row {
@@ -317,17 +349,19 @@ impl Judging {
         Ok(())
     }
 
-    /// Where the record shows that stages whose provisions were raised in the episode were never reached, they are taken
-    /// back: untouched actions are withdrawn, those begun stay and are flagged.
-    fn retract(&mut self, row: &mut StageRow, reached: Option<Stage>) -> Option<Stage> {
-        let reached = reached?;
-        let number = i16::from(reached.number());
-        if number >= row.raised_to {
-            return None;
+    /// Where the record shows that stages whose provisions were raised in an episode were never reached, they are taken back:
+    /// untouched actions are withdrawn, those begun stay and are flagged. Returns the stage that was reached in the latest.
+    fn retract(&mut self, row: &mut StageRow, retracted: &[(i32, Stage)]) -> Option<Stage> {
+        let mut of_latest = None;
+        for (episode, reached) in retracted {
+            let number = i16::from(reached.number());
+            self.episodes.retracted.push((row.pupil_id, *episode, number));
+            if *episode == row.episode {
+                row.raised_to = number;
+                of_latest = Some(*reached);
+            }
         }
-        self.episodes.retracted.push((row.pupil_id, row.episode, number));
-        row.raised_to = number;
-        Some(reached)
+        of_latest
     }
 
     /// Reaching a stage raises its provisions, and those of the stages passed over where the policy says so, once an episode.
@@ -355,8 +389,12 @@ impl Judging {
             row.episode += 1;
             row.episode_open = true;
             row.raised_to = 0;
-            row.episode_started_on = Some(effective_on);
-            self.episodes.opened.push((row.pupil_id, row.episode, policy_version));
+            self.episodes.opened.push(NewEpisode {
+                pupil_id: row.pupil_id,
+                episode: row.episode,
+                started_on: effective_on,
+                policy_version,
+            });
         }
         if number > row.raised_to || (!cumulative && before != to) {
             self.episodes.raised.push(Raise {
@@ -386,7 +424,8 @@ impl Judging {
             stages::update(transaction, trust, &self.rows).await?;
         }
         if self.episodes != EpisodeChanges::default() {
-            let catalogue = policies::active_catalogue(transaction, trust).await?;
+            let catalogue = catalogues::in_force(transaction, trust).await?;
+            let catalogue = catalogue.ok_or(StoreError::Corrupt("a trust without a catalogue"))?;
             stages::write_episodes(transaction, trust, moment.year, catalogue, moment.now, &self.episodes).await?;
         }
         let context = TransitionContext {

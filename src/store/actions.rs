@@ -6,11 +6,10 @@ use diesel::prelude::*;
 use diesel::sql_types;
 use diesel::upsert::excluded;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
-use serde::Deserialize;
-use serde::de::value::{BorrowedStrDeserializer, Error as ValueError};
 use uuid::Uuid;
 
 use super::StoreError;
+use super::catalogues::word;
 use super::schema::{action_entries, actions};
 use crate::domain::action::{Action, ActionEntry, ActionName, ActionState, Entry};
 use crate::domain::identifiers::{PupilId, TrustId};
@@ -81,11 +80,6 @@ struct ActionRow {
     policy_version: Option<i32>,
 }
 
-/// Reads one of the catalogue's words, stored as `data/provisions.toml` writes it.
-fn word<'de, T: Deserialize<'de>>(text: &'de str, corrupt: &'static str) -> Result<T, StoreError> {
-    T::deserialize(BorrowedStrDeserializer::<ValueError>::new(text)).map_err(|_| StoreError::Corrupt(corrupt))
-}
-
 fn state(number: i16) -> Result<ActionState, StoreError> {
     ActionState::from_number(number).ok_or(StoreError::Corrupt("a state of an action"))
 }
@@ -94,11 +88,7 @@ impl TryFrom<ActionRow> for Action {
     type Error = StoreError;
 
     fn try_from(row: ActionRow) -> Result<Action, StoreError> {
-        let responsible: Result<_, StoreError> = row
-            .responsible_roles
-            .iter()
-            .map(|role| word(role, "a responsible role of a provision"))
-            .collect();
+        let responsible: Result<_, StoreError> = row.responsible_roles.iter().map(|role| word(role)).collect();
         Ok(Action {
             name: ActionName {
                 pupil: PupilId(row.pupil_id),
@@ -109,8 +99,8 @@ impl TryFrom<ActionRow> for Action {
             stage: Stage::from_number(row.stage).ok_or(StoreError::Corrupt("a stage of a provision"))?,
             title: row.title,
             guidance: row.guidance,
-            kind: word(&row.kind, "a kind of a provision")?,
-            condition: word(&row.condition, "a condition of a provision")?,
+            kind: word(&row.kind)?,
+            condition: word(&row.condition)?,
             responsible: responsible?,
             review_days: row.review_days,
             state: state(row.state)?,
@@ -377,23 +367,20 @@ mod tests {
     fn the_words_of_the_catalogue_read_back_as_they_are_stored() {
         for provision in Catalogue::default_table().unwrap().provisions {
             let stored = serde_json::to_value(provision.kind).unwrap();
-            assert_eq!(word::<Kind>(stored.as_str().unwrap(), "kind").unwrap(), provision.kind);
+            assert_eq!(word::<Kind>(stored.as_str().unwrap()).unwrap(), provision.kind);
             let stored = serde_json::to_value(provision.condition).unwrap();
-            let read: Condition = word(stored.as_str().unwrap(), "condition").unwrap();
+            let read: Condition = word(stored.as_str().unwrap()).unwrap();
             assert_eq!(read, provision.condition);
         }
         assert_eq!(
-            word::<Role>("class_teacher_or_tutor", "role").unwrap(),
+            word::<Role>("class_teacher_or_tutor").unwrap(),
             Role::ClassTeacherOrTutor
         );
     }
 
     #[test]
     fn a_word_that_the_service_does_not_store_is_corrupt() {
-        assert!(matches!(
-            word::<Role>("headteacher", "role"),
-            Err(StoreError::Corrupt("role"))
-        ));
+        assert!(matches!(word::<Role>("headteacher"), Err(StoreError::Corrupt("role"))));
         assert!(matches!(state(7), Err(StoreError::Corrupt(_))));
     }
 }

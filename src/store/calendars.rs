@@ -1,10 +1,377 @@
-//! Temporary.
-use super::StoreError;
-use crate::domain::calendar::Calendars;
-use crate::domain::identifiers::TrustId;
-use diesel_async::AsyncPgConnection;
+//! School calendars: those that were given, and the sessions that have marks, from which the others follow.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use diesel::sql_types;
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
-/// Temporary.
-pub async fn calendars_of(_: &mut AsyncPgConnection, _: TrustId, _: &[Uuid]) -> Result<Calendars, StoreError> {
-    Ok(Calendars::default())
+
+use super::StoreError;
+use super::schema::{school_days, school_sessions};
+use crate::domain::calendar::{Calendar, CalendarYear, Calendars, Term};
+use crate::domain::given_calendar::{DayNote, GivenYear};
+use crate::domain::identifiers::{SchoolId, TrustId};
+use crate::domain::marked::MarkedSessions;
+use crate::domain::session::AcademicYear;
+
+/// A school's academic year.
+pub type SchoolYear = (Uuid, AcademicYear);
+
+/// A calendar that was given, as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GivenRow {
+    /// The school.
+    pub school_id: Uuid,
+    /// The calendar.
+    pub given: GivenYear,
+    /// Counts the changes, from 1.
+    pub version: i64,
+    /// When it last changed.
+    pub updated_at: DateTime<Utc>,
+}
+
+/// As the database gives it.
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = school_days, check_for_backend(diesel::pg::Pg))]
+struct StoredDays {
+    school_id: Uuid,
+    academic_year: i16,
+    days: Vec<u8>,
+    terms: serde_json::Value,
+    notes: serde_json::Value,
+    version: i64,
+    updated_at: DateTime<Utc>,
+}
+
+impl TryFrom<StoredDays> for GivenRow {
+    type Error = StoreError;
+
+    fn try_from(stored: StoredDays) -> Result<GivenRow, StoreError> {
+        let terms: Vec<Term> =
+            serde_json::from_value(stored.terms).map_err(|_| StoreError::Corrupt("school_days.terms"))?;
+        let notes: Vec<DayNote> =
+            serde_json::from_value(stored.notes).map_err(|_| StoreError::Corrupt("school_days.notes"))?;
+        Ok(GivenRow {
+            school_id: stored.school_id,
+            given: GivenYear {
+                calendar: CalendarYear {
+                    year: year(stored.academic_year)?,
+                    days: stored.days,
+                    terms,
+                    given: true,
+                },
+                notes,
+            },
+            version: stored.version,
+            updated_at: stored.updated_at,
+        })
+    }
+}
+
+fn year(start_year: i16) -> Result<AcademicYear, StoreError> {
+    AcademicYear::from_start_year(i32::from(start_year)).ok_or(StoreError::Corrupt("academic_year"))
+}
+
+/// The calendars of schools, of every year of which anything is known: as they were given, else as their marks tell.
+pub async fn calendars_of(
+    conn: &mut AsyncPgConnection,
+    trust: TrustId,
+    schools: &[Uuid],
+) -> Result<Calendars, StoreError> {
+    let marked = marked_sessions(conn, trust, schools, None).await?;
+    let given = given(conn, trust, schools, None).await?;
+    let mut years: HashMap<Uuid, Vec<CalendarYear>> = HashMap::new();
+    for ((school, year), sessions) in marked {
+        let drawn = CalendarYear::from_marked_days(year, sessions.days_held(year));
+        years.entry(school).or_default().push(drawn);
+    }
+    // Of two of the same year the later one stands.
+    for row in given {
+        years.entry(row.school_id).or_default().push(row.given.calendar);
+    }
+    let calendars = years.into_iter().map(|(school, years)| {
+        let calendar = Arc::new(Calendar::new(years));
+        (SchoolId(school), calendar)
+    });
+    Ok(Calendars::new(calendars))
+}
+
+/// The calendars that were given for schools, by school and year: of every year, or of one.
+pub async fn given(
+    conn: &mut AsyncPgConnection,
+    trust: TrustId,
+    schools: &[Uuid],
+    of: Option<AcademicYear>,
+) -> Result<Vec<GivenRow>, StoreError> {
+    let mut query = school_days::table
+        .filter(school_days::trust_id.eq(trust.0))
+        .filter(school_days::school_id.eq_any(schools))
+        .into_boxed();
+    if let Some(year) = of {
+        query = query.filter(school_days::academic_year.eq(year.start_year()));
+    }
+    let stored: Vec<StoredDays> = query
+        .order((school_days::school_id, school_days::academic_year))
+        .select(StoredDays::as_select())
+        .load(conn)
+        .await?;
+    stored.into_iter().map(GivenRow::try_from).collect()
+}
+
+/// The sessions of schools that have marks, by school and year: of every year, or of one.
+pub async fn marked_sessions(
+    conn: &mut AsyncPgConnection,
+    trust: TrustId,
+    schools: &[Uuid],
+    of: Option<AcademicYear>,
+) -> Result<Vec<(SchoolYear, MarkedSessions)>, StoreError> {
+    let mut query = school_sessions::table
+        .filter(school_sessions::trust_id.eq(trust.0))
+        .filter(school_sessions::school_id.eq_any(schools))
+        .into_boxed();
+    if let Some(year) = of {
+        query = query.filter(school_sessions::academic_year.eq(year.start_year()));
+    }
+    let stored: Vec<(Uuid, i16, Vec<u8>)> = query
+        .order((school_sessions::school_id, school_sessions::academic_year))
+        .select((
+            school_sessions::school_id,
+            school_sessions::academic_year,
+            school_sessions::marked,
+        ))
+        .load(conn)
+        .await?;
+    let rows = stored
+        .into_iter()
+        .map(|(school, start_year, flags)| Ok(((school, year(start_year)?), MarkedSessions::from_flags(flags))));
+    rows.collect()
+}
+
+/// What a transaction did to the sessions of a school's academic year.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SessionNotes {
+    /// The sessions in which it entered marks.
+    pub marked: MarkedSessions,
+    /// Places of sessions in which it took marks away, or changed them to ones that say less of the session.
+    pub lost: Vec<u16>,
+}
+
+#[derive(QueryableByName)]
+struct StoredSessions {
+    #[diesel(sql_type = sql_types::Uuid)]
+    school_id: Uuid,
+    #[diesel(sql_type = sql_types::SmallInt)]
+    academic_year: i16,
+    #[diesel(sql_type = sql_types::Binary)]
+    marked: Vec<u8>,
+}
+
+#[derive(QueryableByName)]
+struct SessionFlags {
+    #[diesel(sql_type = sql_types::Uuid)]
+    school_id: Uuid,
+    #[diesel(sql_type = sql_types::SmallInt)]
+    academic_year: i16,
+    #[diesel(sql_type = sql_types::SmallInt)]
+    place: i16,
+    #[diesel(sql_type = sql_types::SmallInt)]
+    flags: i16,
+}
+
+/// How the rows of `school_sessions` are locked. See [`note_sessions`].
+#[derive(Clone, Copy)]
+enum RowLock {
+    Shared,
+    Adding,
+    Clearing,
+}
+
+impl RowLock {
+    const fn clause(self) -> &'static str {
+        match self {
+            RowLock::Shared => "FOR KEY SHARE",
+            RowLock::Adding => "FOR NO KEY UPDATE",
+            RowLock::Clearing => "FOR UPDATE",
+        }
+    }
+}
+
+/// Keeps `school_sessions` in step with the registers that the transaction has already written. `notes` are in the order of
+/// their keys, which is the order in which every transaction locks the rows; it comes after the pupils' locks and before the
+/// trust's feed.
+///
+/// Most batches enter marks into sessions of which it is already known that they have some, and write nothing here. But such
+/// a batch relies on the flag that it read: were another transaction, which takes the session's last other mark away and
+/// cannot see this batch's yet, to take the flag away meanwhile, the session would have a mark and no flag. So whoever enters
+/// marks holds the row `FOR KEY SHARE` to the commit, which neither keeps out others who do the same nor one who adds a flag
+/// (`FOR NO KEY UPDATE`); and whoever takes marks away holds it `FOR UPDATE`, which waits for all of these and keeps new ones
+/// out, and only then looks, with a new snapshot, whether a register of the school still has a mark in the session. A batch
+/// that waited for one who took a flag away reads the row as it was left, and adds the flag again.
+///
+/// A transaction that does both takes all of its rows `FOR UPDATE` at once: taking the stronger lock in a second round could
+/// make two of them wait for each other.
+pub async fn note_sessions(
+    conn: &mut AsyncPgConnection,
+    trust: TrustId,
+    notes: &BTreeMap<SchoolYear, SessionNotes>,
+) -> Result<(), StoreError> {
+    if notes.is_empty() {
+        return Ok(());
+    }
+    let clearing = notes.values().any(|note| !note.lost.is_empty());
+    let keys: Vec<SchoolYear> = notes.keys().copied().collect();
+    let lock = if clearing { RowLock::Clearing } else { RowLock::Shared };
+    let mut rows = lock_sessions(conn, trust, &keys, lock).await?;
+    let is_missing = |rows: &HashMap<SchoolYear, MarkedSessions>, key: &SchoolYear| {
+        let note = &notes[key];
+        !rows.get(key).is_some_and(|row| row.covers(&note.marked))
+    };
+    let to_add: Vec<SchoolYear> = keys.iter().copied().filter(|key| is_missing(&rows, key)).collect();
+    if !to_add.is_empty() {
+        add_rows(conn, trust, to_add.iter().filter(|key| !rows.contains_key(key))).await?;
+        // A row that was made just now, by whomever, has to be locked as the others are.
+        let lock = if clearing { RowLock::Clearing } else { RowLock::Adding };
+        rows.extend(lock_sessions(conn, trust, &to_add, lock).await?);
+    }
+    let before = rows.clone();
+    for key in &to_add {
+        rows.entry(*key).or_default().unite(&notes[key].marked);
+    }
+    if clearing {
+        for ((school, year, place), flags) in flags_of_registers(conn, trust, notes).await? {
+            rows.entry((school, year)).or_default().set(place, flags);
+        }
+    }
+    let changed = rows.into_iter().filter(|(key, row)| before.get(key) != Some(row));
+    write_sessions(conn, trust, changed.collect()).await
+}
+
+async fn lock_sessions(
+    conn: &mut AsyncPgConnection,
+    trust: TrustId,
+    keys: &[SchoolYear],
+    lock: RowLock,
+) -> Result<HashMap<SchoolYear, MarkedSessions>, StoreError> {
+    let (schools, years) = columns(keys.iter());
+    let stored: Vec<StoredSessions> = diesel::sql_query(format!(
+        "SELECT s.*
+         FROM unnest($2, $3) AS k(school_id, academic_year)
+         CROSS JOIN LATERAL (
+             SELECT school_id, academic_year, marked
+             FROM school_sessions
+             WHERE trust_id = $1 AND school_id = k.school_id AND academic_year = k.academic_year
+             {}
+         ) AS s",
+        lock.clause()
+    ))
+    .bind::<sql_types::Uuid, _>(trust.0)
+    .bind::<sql_types::Array<sql_types::Uuid>, _>(schools)
+    .bind::<sql_types::Array<sql_types::SmallInt>, _>(years)
+    .load(conn)
+    .await?;
+    let rows = stored.into_iter().map(|row| {
+        let key = (row.school_id, year(row.academic_year)?);
+        Ok((key, MarkedSessions::from_flags(row.marked)))
+    });
+    rows.collect()
+}
+
+async fn add_rows<'k>(
+    conn: &mut AsyncPgConnection,
+    trust: TrustId,
+    keys: impl Iterator<Item = &'k SchoolYear>,
+) -> Result<(), StoreError> {
+    let (schools, years) = columns(keys);
+    if schools.is_empty() {
+        return Ok(());
+    }
+    diesel::sql_query(
+        "INSERT INTO school_sessions (trust_id, school_id, academic_year, marked)
+         SELECT $1, k.school_id, k.academic_year, '' FROM unnest($2, $3) AS k(school_id, academic_year)
+         ON CONFLICT DO NOTHING",
+    )
+    .bind::<sql_types::Uuid, _>(trust.0)
+    .bind::<sql_types::Array<sql_types::Uuid>, _>(schools)
+    .bind::<sql_types::Array<sql_types::SmallInt>, _>(years)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// What the registers of the schools say of the sessions in which marks were lost.
+async fn flags_of_registers(
+    conn: &mut AsyncPgConnection,
+    trust: TrustId,
+    notes: &BTreeMap<SchoolYear, SessionNotes>,
+) -> Result<Vec<((Uuid, AcademicYear, usize), u8)>, StoreError> {
+    let (mut keys, mut places) = (Vec::new(), Vec::new());
+    for (key, note) in notes {
+        for place in &note.lost {
+            keys.push(*key);
+            places.push(i16::try_from(*place).unwrap_or(i16::MAX));
+        }
+    }
+    let (schools, years) = columns(keys.iter());
+    // 33 is Z, 34 is #.
+    let found: Vec<SessionFlags> = diesel::sql_query(
+        "SELECT k.school_id, k.academic_year, k.place,
+             CASE
+                 WHEN EXISTS (
+                     SELECT FROM registers AS r
+                     WHERE r.trust_id = $1 AND r.school_id = k.school_id AND r.academic_year = k.academic_year
+                         AND get_byte(r.marks || '\\x00'::bytea, least(k.place, octet_length(r.marks))) NOT IN (0, 33, 34)
+                 ) THEN 3
+                 WHEN EXISTS (
+                     SELECT FROM registers AS r
+                     WHERE r.trust_id = $1 AND r.school_id = k.school_id AND r.academic_year = k.academic_year
+                         AND get_byte(r.marks || '\\x00'::bytea, least(k.place, octet_length(r.marks))) <> 0
+                 ) THEN 1
+                 ELSE 0
+             END::smallint AS flags
+         FROM unnest($2, $3, $4) AS k(school_id, academic_year, place)",
+    )
+    .bind::<sql_types::Uuid, _>(trust.0)
+    .bind::<sql_types::Array<sql_types::Uuid>, _>(schools)
+    .bind::<sql_types::Array<sql_types::SmallInt>, _>(years)
+    .bind::<sql_types::Array<sql_types::SmallInt>, _>(places)
+    .load(conn)
+    .await?;
+    let found = found.into_iter().map(|row| {
+        let place = usize::try_from(row.place).unwrap_or_default();
+        let flags = u8::try_from(row.flags).unwrap_or_default();
+        Ok(((row.school_id, year(row.academic_year)?, place), flags))
+    });
+    found.collect()
+}
+
+/// Writes rows that are there and locked.
+async fn write_sessions(
+    conn: &mut AsyncPgConnection,
+    trust: TrustId,
+    rows: Vec<(SchoolYear, MarkedSessions)>,
+) -> Result<(), StoreError> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let (schools, years) = columns(rows.iter().map(|(key, _)| key));
+    let flags: Vec<&[u8]> = rows.iter().map(|(_, sessions)| sessions.flags()).collect();
+    diesel::sql_query(
+        "INSERT INTO school_sessions (trust_id, school_id, academic_year, marked)
+         SELECT $1, n.* FROM unnest($2, $3, $4) AS n
+         ON CONFLICT (trust_id, school_id, academic_year) DO UPDATE SET marked = EXCLUDED.marked",
+    )
+    .bind::<sql_types::Uuid, _>(trust.0)
+    .bind::<sql_types::Array<sql_types::Uuid>, _>(schools)
+    .bind::<sql_types::Array<sql_types::SmallInt>, _>(years)
+    .bind::<sql_types::Array<sql_types::Binary>, _>(flags)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+fn columns<'k>(keys: impl Iterator<Item = &'k SchoolYear>) -> (Vec<Uuid>, Vec<i16>) {
+    keys.map(|(school, year)| (*school, year.start_year())).unzip()
 }

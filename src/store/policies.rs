@@ -8,7 +8,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
 use super::StoreError;
-use super::schema::{catalogues, policies, policy_activations};
+use super::schema::{policies, policy_activations};
 use crate::domain::identifiers::{SchoolId, TrustId};
 use crate::domain::person::Person;
 use crate::domain::policy::{Activation, PolicyTimeline, VersionedPolicy};
@@ -95,17 +95,6 @@ pub async fn activate(
             .await?;
     }
     Ok(())
-}
-
-/// The version of the trust's active catalogue.
-pub async fn active_catalogue(conn: &mut AsyncPgConnection, trust: TrustId) -> Result<i32, StoreError> {
-    Ok(catalogues::table
-        .filter(catalogues::trust_id.eq(trust.0))
-        .filter(catalogues::activated_at.is_not_null())
-        .order(catalogues::version.desc())
-        .select(catalogues::version)
-        .first(conn)
-        .await?)
 }
 
 /// One version of the trust's policy; nothing where it has none of that number.

@@ -40,6 +40,12 @@ diesel::table! { jobs (trust_id, job_id) {
 
 diesel::table! { catalogues (trust_id, version) {
     trust_id -> Uuid, version -> Integer, created_at -> Timestamptz, activated_at -> Nullable<Timestamptz>,
+    title -> Text, based_on -> Nullable<Integer>, request_id -> Nullable<Uuid>,
+} }
+
+diesel::table! { catalogue_activations (trust_id, ordinal) {
+    trust_id -> Uuid, ordinal -> Integer, version -> Integer, activated_at -> Timestamptz, activated_by_name -> Text,
+    activated_by_position -> Text,
 } }
 
 diesel::table! { provisions (trust_id, catalogue_version, provision_id) {
@@ -90,7 +96,7 @@ diesel::table! { pupil_stages (trust_id, pupil_id) {
     changed_at -> Nullable<Timestamptz>, next_review_on -> Nullable<Date>, judged_attended -> Nullable<Integer>,
     judged_possible -> Nullable<Integer>, judged_unauthorised -> Nullable<Integer>,
     judged_from -> Nullable<Date>, hold_id -> Nullable<Uuid>,
-    fall_waits -> Bool, has_holds -> Bool, episode_started_on -> Nullable<Date>,
+    fall_waits -> Bool, has_holds -> Bool,
 } }
 
 diesel::table! { transitions (trust_id, position) {
@@ -103,7 +109,7 @@ diesel::table! { transitions (trust_id, position) {
 diesel::table! { episodes (trust_id, pupil_id, episode) {
     trust_id -> Uuid, pupil_id -> Uuid, episode -> Integer, catalogue_version -> Integer, academic_year -> SmallInt,
     raised_at -> Array<Nullable<Timestamptz>>, opened_at -> Timestamptz, closed_at -> Nullable<Timestamptz>,
-    retracted_at -> Array<Nullable<Timestamptz>>, policy_version -> Nullable<Integer>,
+    retracted_at -> Array<Nullable<Timestamptz>>, started_on -> Nullable<Date>, policy_version -> Nullable<Integer>,
 } }
 
 diesel::table! { actions (trust_id, pupil_id, episode, provision_id) {
@@ -115,6 +121,15 @@ diesel::table! { action_entries (trust_id, pupil_id, episode, provision_id, ordi
     trust_id -> Uuid, pupil_id -> Uuid, episode -> Integer, provision_id -> Text, ordinal -> Integer, kind -> Text,
     from_state -> Nullable<SmallInt>, to_state -> Nullable<SmallInt>, text -> Text, recorded_by_name -> Text,
     recorded_by_position -> Text, recorded_at -> Timestamptz, request_id -> Nullable<Uuid>,
+} }
+
+diesel::table! { school_days (trust_id, school_id, academic_year) {
+    trust_id -> Uuid, school_id -> Uuid, academic_year -> SmallInt, days -> Binary, terms -> Jsonb, notes -> Jsonb,
+    version -> BigInt, updated_at -> Timestamptz,
+} }
+
+diesel::table! { school_sessions (trust_id, school_id, academic_year) {
+    trust_id -> Uuid, school_id -> Uuid, academic_year -> SmallInt, marked -> Binary,
 } }
 
 diesel::allow_tables_to_appear_in_same_query!(

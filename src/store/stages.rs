@@ -46,8 +46,6 @@ pub struct StageRow {
     pub fall_waits: bool,
     /// Whether the pupil ever had a hold.
     pub has_holds: bool,
-    /// The day from which the pupil was away from stage U, in the latest episode.
-    pub episode_started_on: Option<NaiveDate>,
 }
 
 /// The counts that a policy judged, where they are others than those of the year to date over all enrolments.
@@ -103,7 +101,7 @@ impl JudgedCounts {
 pub const STAGE_COLUMNS: &str =
     "pupil_id, stage, academic_year, since, policy_version, episode, episode_open, raised_to,
     changed_at, next_review_on, judged_attended, judged_possible, judged_unauthorised, judged_from, hold_id, fall_waits,
-    has_holds, episode_started_on";
+    has_holds";
 
 impl StageRow {
     /// The stage.
@@ -264,16 +262,15 @@ pub async fn update(conn: &mut AsyncPgConnection, trust: TrustId, rows: &[StageR
     diesel::sql_query(
         "INSERT INTO pupil_stages (trust_id, pupil_id, stage, academic_year, since, policy_version, episode, episode_open,
              raised_to, changed_at, next_review_on, judged_attended, judged_possible, judged_unauthorised,
-             judged_from, hold_id, fall_waits, has_holds, episode_started_on)
-         SELECT $1, n.* FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19) AS n
+             judged_from, hold_id, fall_waits, has_holds)
+         SELECT $1, n.* FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18) AS n
          ON CONFLICT (trust_id, pupil_id) DO UPDATE
          SET stage = EXCLUDED.stage, academic_year = EXCLUDED.academic_year, since = EXCLUDED.since,
              policy_version = EXCLUDED.policy_version, episode = EXCLUDED.episode, episode_open = EXCLUDED.episode_open,
              raised_to = EXCLUDED.raised_to, changed_at = EXCLUDED.changed_at, next_review_on = EXCLUDED.next_review_on,
              judged_attended = EXCLUDED.judged_attended, judged_possible = EXCLUDED.judged_possible,
              judged_unauthorised = EXCLUDED.judged_unauthorised, judged_from = EXCLUDED.judged_from, hold_id = EXCLUDED.hold_id,
-             fall_waits = EXCLUDED.fall_waits, has_holds = EXCLUDED.has_holds,
-             episode_started_on = EXCLUDED.episode_started_on",
+             fall_waits = EXCLUDED.fall_waits, has_holds = EXCLUDED.has_holds",
     )
     .bind::<sql_types::Uuid, _>(trust.0)
     .bind::<sql_types::Array<sql_types::Uuid>, _>(column(rows, |row| row.pupil_id))
@@ -295,7 +292,6 @@ pub async fn update(conn: &mut AsyncPgConnection, trust: TrustId, rows: &[StageR
     .bind::<sql_types::Array<sql_types::Nullable<sql_types::Uuid>>, _>(column(rows, |row| row.hold_id))
     .bind::<sql_types::Array<sql_types::Bool>, _>(column(rows, |row| row.fall_waits))
     .bind::<sql_types::Array<sql_types::Bool>, _>(column(rows, |row| row.has_holds))
-    .bind::<sql_types::Array<sql_types::Nullable<sql_types::Date>>, _>(column(rows, |row| row.episode_started_on))
     .execute(conn)
     .await?;
     Ok(())
@@ -433,8 +429,8 @@ pub async fn append_transitions(
 /// What becomes of pupils' episodes in one transaction.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EpisodeChanges {
-    /// Episodes that begin: pupil, number, and the version of the policy that gives the due dates.
-    pub opened: Vec<(Uuid, i32, i32)>,
+    /// Episodes that begin.
+    pub opened: Vec<NewEpisode>,
     /// Episodes in which a stage was reached.
     pub raised: Vec<Raise>,
     /// Episodes in which stages turned out never to have been reached: pupil, number, and the number of the stage of greatest
@@ -442,6 +438,66 @@ pub struct EpisodeChanges {
     pub retracted: Vec<(Uuid, i32, i16)>,
     /// Episodes that end: pupil and number.
     pub closed: Vec<(Uuid, i32)>,
+}
+
+/// An episode that begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NewEpisode {
+    /// The pupil.
+    pub pupil_id: Uuid,
+    /// Its number.
+    pub episode: i32,
+    /// The day from which the pupil is away from stage U.
+    pub started_on: NaiveDate,
+    /// The version of the policy that gives the due dates.
+    pub policy_version: i32,
+}
+
+/// An episode of a year, with what was raised in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, QueryableByName)]
+pub struct RaisedEpisode {
+    /// The pupil.
+    #[diesel(sql_type = sql_types::Uuid)]
+    pub pupil_id: Uuid,
+    /// Its number.
+    #[diesel(sql_type = sql_types::Integer)]
+    pub episode: i32,
+    /// The day from which the pupil was away from stage U.
+    #[diesel(sql_type = sql_types::Date)]
+    pub started_on: NaiveDate,
+    /// The number of the highest stage whose provisions were raised and not taken back; 0 where there is none.
+    #[diesel(sql_type = sql_types::SmallInt)]
+    pub raised_to: i16,
+}
+
+/// The episodes of some pupils in a year, by pupil and in order.
+pub async fn episodes_of(
+    conn: &mut AsyncPgConnection,
+    trust: TrustId,
+    pupils: &[Uuid],
+    year: AcademicYear,
+) -> Result<Vec<RaisedEpisode>, StoreError> {
+    if pupils.is_empty() {
+        return Ok(Vec::new());
+    }
+    Ok(diesel::sql_query(
+        "SELECT e.pupil_id, e.episode, e.started_on, (
+             SELECT coalesce(max(stage), 0) FROM generate_series(1, 5) AS stage
+             WHERE e.raised_at[stage] IS NOT NULL AND e.retracted_at[stage] IS NULL
+         )::smallint AS raised_to
+         FROM unnest($2) AS k(pupil_id)
+         CROSS JOIN LATERAL (
+             SELECT * FROM episodes
+             WHERE trust_id = $1 AND pupil_id = k.pupil_id AND academic_year = $3 AND started_on IS NOT NULL
+             OFFSET 0
+         ) AS e
+         ORDER BY e.pupil_id, e.episode",
+    )
+    .bind::<sql_types::Uuid, _>(trust.0)
+    .bind::<sql_types::Array<sql_types::Uuid>, _>(pupils)
+    .bind::<sql_types::SmallInt, _>(year.start_year())
+    .load(conn)
+    .await?)
 }
 
 /// Reaching a stage in an episode.
@@ -474,22 +530,22 @@ pub async fn write_episodes(
             .iter()
             .map(|raise| ((raise.pupil_id, raise.episode), *raise))
             .collect();
-        let raised = |row: &(Uuid, i32, i32)| raise_of.get(&(row.0, row.1));
+        let raised = |row: &NewEpisode| raise_of.get(&(row.pupil_id, row.episode));
         diesel::sql_query(
             "INSERT INTO episodes (trust_id, pupil_id, episode, catalogue_version, academic_year, raised_at, opened_at,
-                 policy_version)
+                 policy_version, started_on)
              SELECT $1, n.pupil_id, n.episode, $5, $6,
                  ARRAY[
                      CASE WHEN 1 BETWEEN n.first AND n.last THEN $7 END, CASE WHEN 2 BETWEEN n.first AND n.last THEN $7 END,
                      CASE WHEN 3 BETWEEN n.first AND n.last THEN $7 END, CASE WHEN 4 BETWEEN n.first AND n.last THEN $7 END,
                      CASE WHEN 5 BETWEEN n.first AND n.last THEN $7 END
-                 ], $7, n.policy_version
-             FROM unnest($2, $3, $4, $8, $9) AS n(pupil_id, episode, policy_version, first, last)",
+                 ], $7, n.policy_version, n.started_on
+             FROM unnest($2, $3, $4, $8, $9, $10) AS n(pupil_id, episode, policy_version, first, last, started_on)",
         )
         .bind::<sql_types::Uuid, _>(trust.0)
-        .bind::<sql_types::Array<sql_types::Uuid>, _>(column(&changes.opened, |row| row.0))
-        .bind::<sql_types::Array<sql_types::Integer>, _>(column(&changes.opened, |row| row.1))
-        .bind::<sql_types::Array<sql_types::Integer>, _>(column(&changes.opened, |row| row.2))
+        .bind::<sql_types::Array<sql_types::Uuid>, _>(column(&changes.opened, |row| row.pupil_id))
+        .bind::<sql_types::Array<sql_types::Integer>, _>(column(&changes.opened, |row| row.episode))
+        .bind::<sql_types::Array<sql_types::Integer>, _>(column(&changes.opened, |row| row.policy_version))
         .bind::<sql_types::Integer, _>(catalogue_version)
         .bind::<sql_types::SmallInt, _>(year.start_year())
         .bind::<sql_types::Timestamptz, _>(now)
@@ -499,13 +555,14 @@ pub async fn write_episodes(
         .bind::<sql_types::Array<sql_types::SmallInt>, _>(column(&changes.opened, |row| {
             raised(row).map_or(0, |raise| raise.to)
         }))
+        .bind::<sql_types::Array<sql_types::Date>, _>(column(&changes.opened, |row| row.started_on))
         .execute(conn)
         .await?;
     }
     let opened: std::collections::HashSet<(Uuid, i32)> = changes
         .opened
         .iter()
-        .map(|(pupil, episode, _)| (*pupil, *episode))
+        .map(|opened| (opened.pupil_id, opened.episode))
         .collect();
     let raised: Vec<Raise> = changes
         .raised

@@ -3,13 +3,14 @@
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
-use serde::Serialize;
 use uuid::Uuid;
 
 use super::StoreError;
-use super::schema::{catalogues, feeds, policies, policy_activations, provisions, trusts};
-use crate::domain::catalogue::{Catalogue, Provision};
+use super::catalogues::{self, NewCatalogue};
+use super::schema::{feeds, policies, trusts};
+use crate::domain::catalogue::Catalogue;
 use crate::domain::identifiers::TrustId;
+use crate::domain::person::Person;
 use crate::domain::stage::Policy;
 
 /// A trust as it is stored.
@@ -124,90 +125,23 @@ pub async fn insert_first_rules(
             policies::version.eq(1),
             policies::settings.eq(settings),
             policies::created_at.eq(now),
-            policies::activated_at.eq(now),
         ))
         .execute(conn)
         .await?;
-    diesel::insert_into(policy_activations::table)
-        .values((
-            policy_activations::trust_id.eq(trust.0),
-            policy_activations::ordinal.eq(1),
-            policy_activations::version.eq(1),
-            policy_activations::activated_at.eq(now),
-            policy_activations::activated_by_name.eq("graduated-response"),
-            policy_activations::activated_by_position.eq("the service"),
-        ))
-        .execute(conn)
-        .await?;
-    diesel::insert_into(catalogues::table)
-        .values((
-            catalogues::trust_id.eq(trust.0),
-            catalogues::version.eq(1),
-            catalogues::created_at.eq(now),
-            catalogues::activated_at.eq(now),
-        ))
-        .execute(conn)
-        .await?;
-    let rows = (1..)
-        .zip(&catalogue.provisions)
-        .map(|(ordinal, provision)| NewProvision::of(trust, ordinal, provision, catalogue))
-        .collect::<Result<Vec<_>, _>>()?;
-    diesel::insert_into(provisions::table)
-        .values(rows)
-        .execute(conn)
-        .await?;
-    Ok(())
-}
-
-#[derive(Insertable)]
-#[diesel(table_name = provisions)]
-struct NewProvision<'a> {
-    trust_id: Uuid,
-    catalogue_version: i32,
-    provision_id: &'a str,
-    ordinal: i16,
-    stage: i16,
-    title: &'a str,
-    guidance: &'a str,
-    subject: String,
-    kind: String,
-    condition: String,
-    review_days: Option<i16>,
-    responsible_roles: Vec<String>,
-}
-
-impl<'a> NewProvision<'a> {
-    fn of(
-        trust: TrustId,
-        ordinal: i16,
-        provision: &'a Provision,
-        catalogue: &Catalogue,
-    ) -> Result<NewProvision<'a>, StoreError> {
-        let stage = provision.stage().ok_or(StoreError::Corrupt("provisions.stage"))?;
-        let roles = catalogue.responsible(provision).iter().map(name_of);
-        Ok(NewProvision {
-            trust_id: trust.0,
-            catalogue_version: 1,
-            provision_id: &provision.id,
-            ordinal,
-            stage: i16::from(stage.number()),
-            title: &provision.title,
-            guidance: &provision.guidance,
-            subject: name_of(&provision.subject)?,
-            kind: name_of(&provision.kind)?,
-            condition: name_of(&provision.condition)?,
-            review_days: provision.review_days,
-            responsible_roles: roles.collect::<Result<_, _>>()?,
-        })
-    }
-}
-
-/// The name under which a word of the catalogue is stored: that of the catalogue's own notation.
-fn name_of<T: Serialize>(word: &T) -> Result<String, StoreError> {
-    match serde_json::to_value(word) {
-        Ok(serde_json::Value::String(name)) => Ok(name),
-        _ => Err(StoreError::Corrupt("a word of the catalogue without a name")),
-    }
+    let first = NewCatalogue {
+        version: 1,
+        title: "",
+        based_on: None,
+        request_id: None,
+        provisions: &catalogue.required(),
+    };
+    catalogues::insert(conn, trust, first, now).await?;
+    let by = Person {
+        name: "graduated-response".to_owned(),
+        position: "the service".to_owned(),
+    };
+    catalogues::activate(conn, trust, 1, &by, now).await?;
+    super::policies::activate(conn, trust, None, Some(1), now, &by).await
 }
 
 /// Every trust.

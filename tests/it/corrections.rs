@@ -3,7 +3,7 @@
 use graduated_response::proto as pb;
 
 use crate::common::World;
-use crate::common::world::{at, person};
+use crate::common::world::{at, by_id, person};
 
 /// A world on a Friday with one pupil at stage 4 by ten days marked as unauthorised absence, the last two weeks of six.
 async fn world_with_wrong_marks() -> (World, String) {
@@ -88,25 +88,39 @@ async fn a_stage_that_was_reached_all_the_same_keeps_its_actions() {
 }
 
 #[tokio::test]
-async fn a_correction_of_a_past_day_that_moves_no_stage_today_still_takes_back_what_was_never_reached() {
+async fn a_correction_that_moves_no_stage_today_still_takes_back_what_was_never_reached_in_an_episode_that_is_over() {
     let world = World::on("2025-09-30").await;
     let school = world.school("100001").await;
     let pupil = world.pupil("a", &school).await;
     world.record_days(&pupil, "2025-09-01", "2025-09-25", "/", "\\").await;
-    // Three days of absence: 38 of 44, stage 3. Then weeks at school: stage 1 at the end of October.
+    // Three days of absence: 38 of 44, stage 3. Then weeks at school, back to U; and two days of illness before Christmas.
     world.record_days(&pupil, "2025-09-26", "2025-09-30", "I", "I").await;
     assert_eq!(world.stage(&pupil).await.stage(), pb::Stage::Three);
-    world.turn_to("2025-11-14");
-    world.record_days(&pupil, "2025-10-01", "2025-11-14", "/", "\\").await;
-    let before = world.stage(&pupil).await;
-    assert_eq!(before.stage(), pb::Stage::One, "104 of 110");
-    // The middle day was a mistake: the child was there. 106 of 110 would be U; one more absence later keeps stage 1.
-    world.record(&pupil, at("2025-11-14", "PM"), "I").await;
-    world.record(&pupil, at("2025-11-14", "AM"), "I").await;
+    world.turn_to("2025-12-19");
+    world.record_days(&pupil, "2025-10-01", "2025-12-17", "/", "\\").await;
+    assert_eq!(world.stage(&pupil).await.stage(), pb::Stage::Universal, "150 of 156");
+    world.record_days(&pupil, "2025-12-18", "2025-12-19", "I", "I").await;
+    assert_eq!(world.stage(&pupil).await.stage(), pb::Stage::One, "150 of 160");
+    // The middle day was a mistake: the child was there.
     world.record_days(&pupil, "2025-09-29", "2025-09-29", "/", "\\").await;
-    let after = world.stage(&pupil).await;
-    assert_eq!(after.stage(), pb::Stage::One);
-    let actions = world.actions_of(&pupil).await;
+    assert_eq!(
+        world.stage(&pupil).await.stage(),
+        pb::Stage::One,
+        "152 of 160 are exactly 95%"
+    );
+    let request = pb::ListPupilActionsRequest {
+        trust_id: world.trust_id.clone(),
+        pupil: Some(by_id(&pupil)),
+        all_episodes: true,
+        ..pb::ListPupilActionsRequest::default()
+    };
+    let actions = world
+        .actions()
+        .list_pupil_actions(request)
+        .await
+        .unwrap()
+        .into_inner()
+        .actions;
     let three: Vec<_> = actions
         .iter()
         .filter(|action| action.stage() == pb::Stage::Three)
@@ -120,7 +134,8 @@ async fn a_correction_of_a_past_day_that_moves_no_stage_today_still_takes_back_w
         !two.is_empty() && two.iter().all(|action| !action.never_reached),
         "stage 2 was reached: 36 of 40"
     );
-    let query = "SELECT from_stage, to_stage, retracted_to, cause FROM transitions ORDER BY position DESC LIMIT 1";
+    let query =
+        "SELECT from_stage, to_stage, retracted_to, cause, episode FROM transitions ORDER BY position DESC LIMIT 1";
     let row = world.sql().await.query_one(query, &[]).await.unwrap();
     let found: (i16, i16, Option<i16>, String) = (row.get(0), row.get(1), row.get(2), row.get(3));
     assert_eq!(
@@ -175,6 +190,7 @@ async fn both_clocks_tell_marks_taken_away_and_entered_again() {
     world.record(&pupil, at("2025-09-12", "AM"), "O O").await;
     world.turn_to("2025-09-18");
     world.record(&pupil, at("2025-09-12", "AM"), "I -").await;
+    world.turn_to("2025-09-19");
     let known = async |on: &str| {
         let stage = world.stage_as_of(&pupil, "2025-09-12", Some(on)).await;
         let tally = stage.year_tally.unwrap();

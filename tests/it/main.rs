@@ -3,11 +3,14 @@
 
 mod actions;
 mod admin;
+mod calendars;
+mod catalogues;
 mod common;
 mod corrections;
 mod faults;
 mod holds;
 mod import;
+mod model;
 mod policies;
 mod properties;
 mod published;

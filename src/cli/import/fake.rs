@@ -133,6 +133,10 @@ impl AdminService for Fake {
         list_holds ListHoldsRequest ListHoldsResponse;
         end_hold EndHoldRequest EndHoldResponse;
         confirm_fall ConfirmFallRequest ConfirmFallResponse;
+        create_catalogue CreateCatalogueRequest CreateCatalogueResponse;
+        get_catalogue GetCatalogueRequest GetCatalogueResponse;
+        list_catalogues ListCataloguesRequest ListCataloguesResponse;
+        activate_catalogue ActivateCatalogueRequest ActivateCatalogueResponse;
     }
 }
 

@@ -8,13 +8,15 @@ use uuid::Uuid;
 
 use super::{Correction, SessionItem};
 use crate::domain::identifiers::{SchoolId, TrustId};
+use crate::domain::marked::flags_of;
 use crate::domain::pupil::{EnrolmentKind, EnrolmentSpan, home};
-use crate::domain::register::{CLEAR, Change, LEAVE, merge, next_mark_after};
+use crate::domain::register::{CLEAR, Change, Diff, LEAVE, merge, next_mark_after};
 use crate::domain::session::AcademicYear;
 use crate::domain::tally::Tally;
 use crate::service::ServiceError;
 use crate::service::error::Rejection;
 use crate::service::judging::{Judging, Moment};
+use crate::store::calendars::{SchoolYear, SessionNotes};
 use crate::store::registers::{
     self, EnrolmentRegister, FirstEntries, RegisterWrite, RevisionWrite, Window, stored_tally,
 };
@@ -79,6 +81,7 @@ pub(super) struct Ledger<'a> {
     enrolments: Vec<EnrolmentEntry>,
     registers: Vec<RegisterEntry<'a>>,
     revisions: Vec<RevisionWrite>,
+    session_notes: BTreeMap<SchoolYear, SessionNotes>,
 }
 
 impl<'a> Ledger<'a> {
@@ -101,6 +104,7 @@ impl<'a> Ledger<'a> {
             enrolments: Vec::with_capacity(rows.len()),
             registers: Vec::with_capacity(rows.len()),
             revisions: Vec::new(),
+            session_notes: BTreeMap::new(),
         };
         let mut loaded = loaded.into_iter().peekable();
         for row in rows {
@@ -310,6 +314,7 @@ impl<'a> Ledger<'a> {
                         unchanged: diff.unchanged,
                     },
                 ));
+                note(&mut self.session_notes, entry.school_id, register, &diff);
                 if let Some((from, _)) = diff.touched {
                     register.touched_from = Some(register.touched_from.map_or(from, |known| known.min(from)));
                 }
@@ -338,6 +343,11 @@ impl<'a> Ledger<'a> {
     /// The marks that were changed.
     pub(super) fn take_revisions(&mut self) -> Vec<RevisionWrite> {
         std::mem::take(&mut self.revisions)
+    }
+
+    /// The sessions in which marks were entered or taken away, by school and year.
+    pub(super) fn take_session_notes(&mut self) -> BTreeMap<SchoolYear, SessionNotes> {
+        std::mem::take(&mut self.session_notes)
     }
 
     /// The first entries by school and year, registers with the same runs together.
@@ -452,7 +462,7 @@ impl<'a> Ledger<'a> {
             // What was raised may turn out never to have been reached.
             let spans = &self.enrolments[pupil.enrolments.clone()];
             let school = || home(spans.iter().map(|entry| &entry.span), today).map(|span| span.school);
-            if !judging.decided_by_counts(&row, school) || (behind && row.raised_to > 0) {
+            if !judging.decided_by_counts(&row, school) || (behind && row.episode > 0) {
                 by_record.push(row);
                 continue;
             }
@@ -535,6 +545,27 @@ impl RegisterEntry<'_> {
                 old.is_some_and(|old| *old != 0 && old != mark)
             })
             .map(|(place, _)| place)
+    }
+}
+
+/// Notes which sessions of the school a merge entered marks into, and in which it took marks away.
+fn note(notes: &mut BTreeMap<SchoolYear, SessionNotes>, school: Uuid, register: &RegisterEntry<'_>, diff: &Diff) {
+    let key = (school, register.year);
+    for (from, length) in &diff.first_entry_runs {
+        let (first, length) = (usize::from(*from), usize::from(*length));
+        let place = first - register.offset;
+        let entered = &register.bytes[place..place + length];
+        notes.entry(key).or_default().marked.add_marks(first, entered);
+    }
+    for change in &diff.changes {
+        let (before, after) = (flags_of(change.old), flags_of(change.new));
+        if before & !after != 0 {
+            // Below 732, the length of the longest register.
+            notes.entry(key).or_default().lost.push(change.index as u16);
+        } else if after & !before != 0 {
+            let marked = &mut notes.entry(key).or_default().marked;
+            marked.add_marks(change.index, &[change.new]);
+        }
     }
 }
 

@@ -19,9 +19,10 @@ use crate::domain::code::AttendanceCode;
 use crate::domain::identifiers::{PupilKey, SchoolKey, TrustId};
 use crate::domain::person::Person;
 use crate::domain::register::{CLEAR, LEAVE};
-use crate::domain::session::{AcademicYear, SessionHalf};
+use crate::domain::session::{AcademicYear, Session, SessionHalf};
 use crate::domain::tally::Tally;
 use crate::store::TrustTransaction;
+use crate::store::calendars;
 use crate::store::pupils::resolve_pupils;
 use crate::store::registers::{self, Revision, RevisionFilter, WholeRegister};
 use crate::store::schools::resolve_schools;
@@ -144,11 +145,14 @@ impl Service {
             });
         }
         let (revisions, first_entries) = (ledger.take_revisions(), ledger.first_entries());
+        let session_notes = ledger.take_session_notes();
         let (whole, offset, parts) = ledger.take_writes();
         registers::write_whole(transaction, trust, whole).await?;
         registers::write_part(transaction, trust, offset, parts).await?;
         registers::append_revisions(transaction, trust, request.id, moment.now, &revisions).await?;
         registers::append_first_entries(transaction, trust, request.id, moment.now, first_entries).await?;
+        // Before judging, which may follow a calendar that is drawn from these.
+        calendars::note_sessions(transaction, trust, &session_notes).await?;
         judging.corrected(revisions.iter().map(|revision| revision.pupil_id));
         ledger.judge(transaction, trust, &mut judging).await?;
         outcome.transitions = judging.transitions();
@@ -299,17 +303,7 @@ fn warn(item: &SessionItem, outcome: &mut SessionBatchOutcome, warnings_max: usi
             continue;
         };
         let session = item.year.session_at(item.first + place);
-        let (reason, message) = if code.in_wrong_half(session.half) {
-            (
-                "CODE_OF_OTHER_HALF",
-                "/ belongs to mornings and \\ to afternoons: counted as present",
-            )
-        } else if !code.valid_on(session.date) {
-            (
-                "CODE_OUTSIDE_VALIDITY",
-                "the code was not valid on this date: counted by its category",
-            )
-        } else {
+        let Some((reason, message)) = remark(code, session) else {
             continue;
         };
         outcome.warnings_total += 1;
@@ -323,6 +317,23 @@ fn warn(item: &SessionItem, outcome: &mut SessionBatchOutcome, warnings_max: usi
                 message: message.to_owned(),
             });
         }
+    }
+}
+
+/// What deserves a look about a code in a session, if anything: a stable name, and a sentence.
+pub(super) fn remark(code: AttendanceCode, session: Session) -> Option<(&'static str, &'static str)> {
+    if code.in_wrong_half(session.half) {
+        Some((
+            "CODE_OF_OTHER_HALF",
+            "/ belongs to mornings and \\ to afternoons: counted as present",
+        ))
+    } else if !code.valid_on(session.date) {
+        Some((
+            "CODE_OUTSIDE_VALIDITY",
+            "the code was not valid on this date: counted by its category",
+        ))
+    } else {
+        None
     }
 }
 

@@ -28,6 +28,16 @@ pub async fn empty() -> String {
     create(server, "template1").await
 }
 
+#[allow(dead_code)] // Of the test targets that share this module only one makes so many.
+/// Drops a database that [`database`] made, whoever is still connected.
+pub async fn drop_database(url: &str) {
+    let server = SERVER.get_or_init(start).await;
+    let (_, name) = url.rsplit_once('/').unwrap();
+    let name = name.split('?').next().unwrap();
+    let drop = format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)");
+    execute(&server.url, &drop).await.unwrap();
+}
+
 async fn create(server: &Server, template: &str) -> String {
     let name = format!("test_{}", Uuid::new_v4().simple());
     let create = format!("CREATE DATABASE {name} TEMPLATE {template}");

@@ -3,7 +3,7 @@
 use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
 use graduated_response::clock::Clock;
 use graduated_response::domain::code::AttendanceCode;
-use graduated_response::proto as pb;
+pub use graduated_response::proto as pb;
 use graduated_response::proto::action_service_client::ActionServiceClient;
 use graduated_response::proto::admin_service_client::AdminServiceClient;
 use graduated_response::proto::pupil_service_client::PupilServiceClient;

@@ -8,11 +8,13 @@ use tokio_postgres::error::SqlState;
 use super::{count, with_trust, world_of_two_trusts};
 use crate::common::World;
 
-const APPEND_ONLY: [&str; 6] = [
+const APPEND_ONLY: [&str; 8] = [
     "action_entries",
     "batches",
+    "catalogue_activations",
     "first_entries",
     "mark_revisions",
+    "policy_activations",
     "provisions",
     "transitions",
 ];

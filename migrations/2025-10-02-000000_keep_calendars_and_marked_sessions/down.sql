@@ -1,0 +1,2 @@
+DROP VIEW calendar_days;
+DROP TABLE school_sessions, school_days;

@@ -1,0 +1,66 @@
+//! The questions of a case, asked through the port.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use graduated_response::grpc::convert::{to_date, to_timestamp};
+
+use crate::common::world::{by_id, pb};
+use crate::refusal::Refusal;
+use crate::setup::Setting;
+
+/// On which day and as known at which moment; nothing for today and now.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct When {
+    pub as_of: Option<NaiveDate>,
+    pub known_at: Option<DateTime<Utc>>,
+}
+
+impl Setting {
+    /// The pupil's stage, with its counts.
+    pub async fn stage(&self, when: When) -> Result<pb::PupilStage, Refusal> {
+        let request = pb::GetPupilStageRequest {
+            trust_id: self.world.trust_id.clone(),
+            pupil: Some(by_id(&self.pupil_id)),
+            as_of: when.as_of.map(to_date),
+            known_at: when.known_at.map(to_timestamp),
+        };
+        let answer = self.world.stages().get_pupil_stage(request).await?.into_inner();
+        Ok(answer.pupil_stage.expect("a stage"))
+    }
+
+    /// Why the pupil is at the stage today.
+    pub async fn explanation(&self) -> Result<pb::ExplainPupilStageResponse, Refusal> {
+        let request = pb::ExplainPupilStageRequest {
+            trust_id: self.world.trust_id.clone(),
+            pupil: Some(by_id(&self.pupil_id)),
+        };
+        Ok(self.world.stages().explain_pupil_stage(request).await?.into_inner())
+    }
+
+    /// The pupil's registers of an academic year, as they are now.
+    pub async fn registers(&self, academic_year: i32) -> Result<Vec<pb::Register>, Refusal> {
+        let request = pb::ListRegistersRequest {
+            trust_id: self.world.trust_id.clone(),
+            pupil: Some(by_id(&self.pupil_id)),
+            academic_year,
+        };
+        let answer = self.world.sessions().list_registers(request).await?.into_inner();
+        Ok(answer.registers)
+    }
+}
+
+/// A stage as the notation writes it.
+pub fn stage_name(stage: i32) -> String {
+    match pb::Stage::try_from(stage) {
+        Ok(pb::Stage::Universal) => "U".to_owned(),
+        Ok(pb::Stage::Unspecified) | Err(_) => "none".to_owned(),
+        Ok(stage) => (i32::from(stage) - 1).to_string(),
+    }
+}
+
+/// Persistent and severe absence as the notation writes them, of the counts of the year.
+pub fn absence(persistent: bool, severe: bool, tally: pb::Tally) -> Vec<String> {
+    let missed = format!("{}/{}", tally.possible - tally.attended, tally.possible);
+    let named = [(persistent, "persistent"), (severe, "severe")];
+    let reached = named.into_iter().filter(|(reached, _)| *reached);
+    reached.map(|(_, name)| format!("{name} {missed}")).collect()
+}

@@ -1,0 +1,3 @@
+//! School calendars and the freshness of registers, as callers see them.
+
+mod marked;
