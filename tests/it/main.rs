@@ -19,3 +19,5 @@ mod sessions;
 mod stages;
 mod store;
 mod thresholds;
+mod transitions;
+mod watch;
