@@ -10,6 +10,7 @@ mod corrections;
 mod faults;
 mod holds;
 mod import;
+mod model;
 mod policies;
 mod properties;
 mod published;
