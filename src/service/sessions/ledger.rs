@@ -454,10 +454,11 @@ impl<'a> Ledger<'a> {
                 continue;
             }
             let row = pupil.row;
-            // Whether something was written before a mark that was there and counts.
+            // Whether something was written before a mark that was there and counts, be it in another register.
+            let length = of_year.iter().map(|register| register.length).max().unwrap_or(0);
             let behind = of_year.iter().any(|register| {
                 let from = register.touched_from;
-                from.is_some_and(|from| from < register.length.min(counted))
+                from.is_some_and(|from| from < length.min(counted))
             });
             // What was raised may turn out never to have been reached.
             let spans = &self.enrolments[pupil.enrolments.clone()];
