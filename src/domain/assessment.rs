@@ -12,7 +12,7 @@ use super::hold::{Hold, HoldKind};
 use super::identifiers::{EnrolmentId, SchoolId};
 use super::policy::{PolicyTimeline, Scope, VersionedPolicy, Window};
 use super::record::{EnrolmentRecord, PupilRecord};
-use super::session::AcademicYear;
+use super::session::{AcademicYear, Session};
 use super::stage::{Judgement, Stage};
 use super::tally::{PrefixTallies, Tally};
 
@@ -224,6 +224,30 @@ pub fn assess(record: &PupilRecord<'_>, rules: Rules<'_>, as_of: NaiveDate) -> A
         },
         days,
     }
+}
+
+/// What the counts come to after a session, under the policy of its day: holds and waiting falls left aside.
+pub fn judge_after(
+    record: &PupilRecord<'_>,
+    timeline: &PolicyTimeline,
+    calendars: &Calendars,
+    session: Session,
+) -> (Tally, Judgement) {
+    let year = AcademicYear::clamped(session.date);
+    let counted: Vec<Counted<'_>> = record
+        .enrolments
+        .iter()
+        .map(|enrolment| Counted {
+            enrolment,
+            prefix: PrefixTallies::of_marks(enrolment.marks(year)),
+        })
+        .collect();
+    let school = record.home_school(session.date);
+    let policy = timeline.at(session.date, school);
+    let from = window_from(policy, calendars, school, session.date);
+    let to = year.index_of(session).map_or(0, |place| place + 1);
+    let judged = judge(&counted, policy, from, calendars, session.date, year, to);
+    (judged.tally, judged.judgement)
 }
 
 fn in_force(holds: &[Hold], date: NaiveDate) -> impl Iterator<Item = &Hold> {

@@ -131,6 +131,15 @@ pub fn london_date(instant: DateTime<Utc>) -> NaiveDate {
     utc.checked_add_offset(offset.fix()).unwrap_or(utc).date()
 }
 
+/// The instant at which a day begins in Europe/London.
+pub fn london_midnight(date: NaiveDate) -> DateTime<Utc> {
+    let midnight = date.and_time(chrono::NaiveTime::MIN);
+    // Clocks are changed at one in the morning, so midnight is there, once. At the very ends of what a date can hold, the
+    // instant in UTC is as near as one can come.
+    let local = chrono_tz::Europe::London.from_local_datetime(&midnight).earliest();
+    local.map_or(midnight.and_utc(), |local| local.with_timezone(&Utc))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -170,5 +179,13 @@ mod tests {
         assert_eq!(year(before).start_year(), 2025);
         assert_eq!(year(after).start_year(), 2026);
         assert_eq!(year(after).to_string(), "2026/27");
+    }
+
+    #[test]
+    fn a_day_begins_at_midnight_in_london_summer_and_winter() {
+        let midnight = |date: &str| london_midnight(date.parse().unwrap()).to_rfc3339();
+        assert_eq!(midnight("2026-01-15"), "2026-01-15T00:00:00+00:00");
+        assert_eq!(midnight("2026-07-15"), "2026-07-14T23:00:00+00:00");
+        assert_eq!(midnight("2026-03-29"), "2026-03-29T00:00:00+00:00");
     }
 }

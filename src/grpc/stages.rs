@@ -7,8 +7,8 @@ use super::convert::{
     count, optional_date, optional_school_key, pupil_key, school_key, stage, timestamp, to_category, to_code, to_date,
     to_stage, to_tally, to_timestamp, trust_id,
 };
-use super::page_token;
 use super::transitions::{self, TransitionStream};
+use super::{forecasts, page_token, summaries};
 use crate::domain::assessment::EnrolmentAssessment;
 use crate::domain::code::Category;
 use crate::domain::stage::{Band, Stage, StageMove};
@@ -166,6 +166,54 @@ impl StageService for StageHandler {
         }))
     }
 
+    async fn forecast_pupil_stage(
+        &self,
+        request: Request<pb::ForecastPupilStageRequest>,
+    ) -> Result<Response<pb::ForecastPupilStageResponse>, Status> {
+        let answer = forecasts::forecast_pupil_stage(&self.service, request.into_inner()).await?;
+        Ok(Response::new(answer))
+    }
+
+    async fn get_attendance_patterns(
+        &self,
+        request: Request<pb::GetAttendancePatternsRequest>,
+    ) -> Result<Response<pb::GetAttendancePatternsResponse>, Status> {
+        let answer = forecasts::get_attendance_patterns(&self.service, request.into_inner()).await?;
+        Ok(Response::new(answer))
+    }
+
+    async fn classify_attendance(
+        &self,
+        request: Request<pb::ClassifyAttendanceRequest>,
+    ) -> Result<Response<pb::ClassifyAttendanceResponse>, Status> {
+        let answer = forecasts::classify_attendance(&self.service, request.into_inner()).await?;
+        Ok(Response::new(answer))
+    }
+
+    async fn forecast_persistent_absence(
+        &self,
+        request: Request<pb::ForecastPersistentAbsenceRequest>,
+    ) -> Result<Response<pb::ForecastPersistentAbsenceResponse>, Status> {
+        let answer = forecasts::forecast_persistent_absence(&self.service, request.into_inner()).await?;
+        Ok(Response::new(answer))
+    }
+
+    async fn summarize_attendance(
+        &self,
+        request: Request<pb::SummarizeAttendanceRequest>,
+    ) -> Result<Response<pb::SummarizeAttendanceResponse>, Status> {
+        let answer = summaries::summarize_attendance(&self.service, request.into_inner()).await?;
+        Ok(Response::new(answer))
+    }
+
+    async fn summarize_movements(
+        &self,
+        request: Request<pb::SummarizeMovementsRequest>,
+    ) -> Result<Response<pb::SummarizeMovementsResponse>, Status> {
+        let answer = summaries::summarize_movements(&self.service, request.into_inner()).await?;
+        Ok(Response::new(answer))
+    }
+
     async fn list_transitions(
         &self,
         request: Request<pb::ListTransitionsRequest>,
@@ -229,7 +277,7 @@ fn to_enrolment_stage(found: &EnrolmentAssessment) -> pb::EnrolmentStage {
     }
 }
 
-fn to_band(band: &Band) -> pb::Band {
+pub(super) fn to_band(band: &Band) -> pb::Band {
     pb::Band {
         stage: to_stage(band.stage).into(),
         lower_tenths: i32::from(band.lower.tenths),
@@ -239,7 +287,7 @@ fn to_band(band: &Band) -> pb::Band {
     }
 }
 
-fn to_move(found: &StageMove) -> pb::StageMove {
+pub(super) fn to_move(found: &StageMove) -> pb::StageMove {
     pb::StageMove {
         stage: to_stage(found.stage).into(),
         sessions: count(found.sessions),

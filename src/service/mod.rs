@@ -1,13 +1,19 @@
 //! Use cases: one function each, over the domain and the store, with no protobuf.
 
 pub mod actions;
+pub mod attendance;
 pub mod catalogues;
+pub mod classify;
 pub mod error;
 pub mod feed;
+pub mod forecasts;
 mod history;
 pub mod holds;
 pub mod jobs;
 mod judging;
+pub mod movements;
+pub mod period;
+pub mod persistent_absence;
 pub mod policies;
 pub mod pupils;
 pub mod recorded;
@@ -42,6 +48,8 @@ pub struct Limits {
     pub page_size_max: usize,
     /// The most warnings that an answer lists.
     pub warnings_max: usize,
+    /// Counts of pupils from 1 to below it are suppressed for whoever has no leave to see single pupils.
+    pub small_number_limit: u64,
     /// The most streams of transitions at once.
     pub watchers_max: usize,
     /// For how many days after it was recorded a transition can be watched.
@@ -56,6 +64,7 @@ impl Default for Limits {
             batch_get_max: 1_000,
             page_size_max: 1_000,
             warnings_max: 1_000,
+            small_number_limit: 6,
             watchers_max: 1_000,
             feed_retention_days: 400,
         }

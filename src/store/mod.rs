@@ -18,6 +18,7 @@ pub mod history;
 pub mod holds;
 pub mod jobs;
 pub mod migrations;
+pub mod movements;
 pub mod policies;
 pub mod pupils;
 pub mod records;

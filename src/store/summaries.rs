@@ -2,7 +2,7 @@
 
 use chrono::NaiveDate;
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Date, Integer, Nullable, SmallInt, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Binary, Date, Integer, Nullable, SmallInt, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
@@ -176,4 +176,154 @@ pub async fn school_names(
         .select((schools::school_id, schools::urn, schools::name))
         .load(conn)
         .await?)
+}
+
+/// A register of a pupil who has one at a school: that one, or another of the year.
+#[derive(Clone, Debug, PartialEq, Eq, QueryableByName)]
+pub struct PupilRegister {
+    /// The pupil.
+    #[diesel(sql_type = SqlUuid)]
+    pub pupil_id: Uuid,
+    /// The number of the pupil's year group.
+    #[diesel(sql_type = Nullable<SmallInt>)]
+    pub year_group: Option<i16>,
+    /// The school of the register.
+    #[diesel(sql_type = SqlUuid)]
+    pub school_id: Uuid,
+    /// The marks.
+    #[diesel(sql_type = Binary)]
+    pub marks: Vec<u8>,
+}
+
+/// All registers of a year of the pupils who have one at a school, in the order of the pupils.
+pub async fn registers_of_pupils_at(
+    conn: &mut AsyncPgConnection,
+    trust: TrustId,
+    school: Uuid,
+    year: AcademicYear,
+) -> Result<Vec<PupilRegister>, StoreError> {
+    let rows = diesel::sql_query(
+        "SELECT k.pupil_id, p.year_group, r.school_id, r.marks
+         FROM (
+             SELECT DISTINCT pupil_id FROM registers WHERE trust_id = $1 AND school_id = $2 AND academic_year = $3 OFFSET 0
+         ) AS k
+         CROSS JOIN LATERAL (
+             SELECT year_group FROM pupils WHERE trust_id = $1 AND pupil_id = k.pupil_id OFFSET 0
+         ) AS p
+         CROSS JOIN LATERAL (
+             SELECT school_id, marks FROM registers WHERE trust_id = $1 AND pupil_id = k.pupil_id AND academic_year = $3
+             OFFSET 0
+         ) AS r
+         ORDER BY k.pupil_id",
+    )
+    .bind::<SqlUuid, _>(trust.0)
+    .bind::<SqlUuid, _>(school)
+    .bind::<SmallInt, _>(year.start_year())
+    .load(conn)
+    .await?;
+    Ok(rows)
+}
+
+/// Who may be on the way into persistent absence.
+#[derive(Clone, Copy, Debug)]
+pub struct AbsenceFilter {
+    /// Only pupils on roll at this school.
+    pub school: Option<Uuid>,
+    /// The day of the roll.
+    pub today: NaiveDate,
+    /// The academic year.
+    pub year: AcademicYear,
+    /// Within how many sessions.
+    pub sessions: u32,
+}
+
+/// Pupils on roll with at least one possible session, and how many of them are persistently absent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AbsentPupils {
+    /// With at least one possible session.
+    pub with_sessions: i64,
+    /// With a tenth or more missed.
+    pub persistently_absent: i64,
+}
+
+/// A pupil who would be persistently absent within some sessions if all were missed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AbsenceCandidate {
+    /// The pupil.
+    pub pupil_id: Uuid,
+    /// The number of the stage.
+    pub stage: i16,
+}
+
+#[derive(QueryableByName)]
+struct CandidateRow {
+    #[diesel(sql_type = BigInt)]
+    with_sessions: i64,
+    #[diesel(sql_type = BigInt)]
+    persistently_absent: i64,
+    #[diesel(sql_type = Nullable<SqlUuid>)]
+    pupil_id: Option<Uuid>,
+    #[diesel(sql_type = Nullable<SmallInt>)]
+    stage: Option<i16>,
+}
+
+/// The pupils on roll who are not persistently absent, and would be if they missed all of some sessions to come: nobody else
+/// can cross at any rate. In the order of their identifiers.
+pub async fn towards_persistent_absence(
+    conn: &mut AsyncPgConnection,
+    trust: TrustId,
+    filter: AbsenceFilter,
+) -> Result<(AbsentPupils, Vec<AbsenceCandidate>), StoreError> {
+    let rows: Vec<CandidateRow> = diesel::sql_query(
+        "WITH roll AS MATERIALIZED (
+             SELECT DISTINCT e.pupil_id
+             FROM enrolments e
+             WHERE e.trust_id = $1 AND e.start_date <= $3 AND (e.end_date IS NULL OR e.end_date >= $3)
+                 AND ($2::uuid IS NULL OR e.school_id = $2)
+         ), pupil AS MATERIALIZED (
+             SELECT roll.pupil_id, s.stage, r.possible, r.possible - r.attended AS missed
+             FROM roll
+             CROSS JOIN LATERAL (
+                 SELECT s.stage FROM pupil_stages s WHERE s.trust_id = $1 AND s.pupil_id = roll.pupil_id OFFSET 0
+             ) AS s
+             CROSS JOIN LATERAL (
+                 SELECT coalesce(sum(r.attended), 0) AS attended, coalesce(sum(r.possible), 0) AS possible
+                 FROM registers r
+                 WHERE r.trust_id = $1 AND r.pupil_id = roll.pupil_id AND r.academic_year = $4
+             ) AS r
+             WHERE r.possible > 0
+         )
+         SELECT counts.with_sessions, counts.persistently_absent, found.pupil_id, found.stage
+         FROM (
+             SELECT count(*) AS with_sessions, count(*) FILTER (WHERE missed * 10 >= possible) AS persistently_absent
+             FROM pupil
+         ) AS counts
+         LEFT JOIN pupil AS found
+             ON found.missed * 10 < found.possible AND (found.missed + $5) * 10 >= found.possible + $5
+         ORDER BY found.pupil_id",
+    )
+    .bind::<SqlUuid, _>(trust.0)
+    .bind::<Nullable<SqlUuid>, _>(filter.school)
+    .bind::<Date, _>(filter.today)
+    .bind::<SmallInt, _>(filter.year.start_year())
+    .bind::<Integer, _>(i32::try_from(filter.sessions).unwrap_or(i32::MAX))
+    .load(conn)
+    .await?;
+    let counts = rows
+        .as_slice()
+        .first()
+        .map_or((0, 0), |row| (row.with_sessions, row.persistently_absent));
+    let candidates = rows.iter().filter_map(|row| {
+        Some(AbsenceCandidate {
+            pupil_id: row.pupil_id?,
+            stage: row.stage?,
+        })
+    });
+    Ok((
+        AbsentPupils {
+            with_sessions: counts.0,
+            persistently_absent: counts.1,
+        },
+        candidates.collect(),
+    ))
 }

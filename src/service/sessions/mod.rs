@@ -19,7 +19,7 @@ use crate::domain::code::AttendanceCode;
 use crate::domain::identifiers::{PupilKey, SchoolKey, TrustId};
 use crate::domain::person::Person;
 use crate::domain::register::{CLEAR, LEAVE};
-use crate::domain::session::{AcademicYear, SessionHalf};
+use crate::domain::session::{AcademicYear, Session, SessionHalf};
 use crate::domain::tally::Tally;
 use crate::store::TrustTransaction;
 use crate::store::calendars;
@@ -303,17 +303,7 @@ fn warn(item: &SessionItem, outcome: &mut SessionBatchOutcome, warnings_max: usi
             continue;
         };
         let session = item.year.session_at(item.first + place);
-        let (reason, message) = if code.in_wrong_half(session.half) {
-            (
-                "CODE_OF_OTHER_HALF",
-                "/ belongs to mornings and \\ to afternoons: counted as present",
-            )
-        } else if !code.valid_on(session.date) {
-            (
-                "CODE_OUTSIDE_VALIDITY",
-                "the code was not valid on this date: counted by its category",
-            )
-        } else {
+        let Some((reason, message)) = remark(code, session) else {
             continue;
         };
         outcome.warnings_total += 1;
@@ -327,6 +317,23 @@ fn warn(item: &SessionItem, outcome: &mut SessionBatchOutcome, warnings_max: usi
                 message: message.to_owned(),
             });
         }
+    }
+}
+
+/// What deserves a look about a code in a session, if anything: a stable name, and a sentence.
+pub(super) fn remark(code: AttendanceCode, session: Session) -> Option<(&'static str, &'static str)> {
+    if code.in_wrong_half(session.half) {
+        Some((
+            "CODE_OF_OTHER_HALF",
+            "/ belongs to mornings and \\ to afternoons: counted as present",
+        ))
+    } else if !code.valid_on(session.date) {
+        Some((
+            "CODE_OUTSIDE_VALIDITY",
+            "the code was not valid on this date: counted by its category",
+        ))
+    } else {
+        None
     }
 }
 

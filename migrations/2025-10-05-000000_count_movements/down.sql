@@ -1,0 +1,1 @@
+DROP INDEX transitions_by_time;
