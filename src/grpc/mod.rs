@@ -2,10 +2,12 @@
 
 pub mod actions;
 pub mod admin;
+mod calendars;
 mod catalogues;
 pub mod convert;
 pub mod fingerprint;
 mod forecasts;
+mod freshness;
 mod holds;
 mod jobs;
 pub mod names;

@@ -5,7 +5,7 @@ use tonic::{Request, Response, Status};
 
 use super::convert::{
     count, optional_date, optional_school_key, pupil_key, school_key, stage, timestamp, to_category, to_code, to_date,
-    to_stage, to_tally, to_timestamp, trust_id,
+    to_session, to_stage, to_tally, to_timestamp, trust_id,
 };
 use super::transitions::{self, TransitionStream};
 use super::{forecasts, page_token, summaries};
@@ -345,6 +345,8 @@ fn to_summary(summary: StageSummary) -> pb::StageSummary {
         enrolments_with_sessions: count(summary.enrolments.with_sessions),
         persistently_absent_enrolments: count(summary.enrolments.persistent),
         severely_absent_enrolments: count(summary.enrolments.severe),
+        last_session: summary.last_session.map(|session| to_session(session.into())),
+        gap_days: count(summary.gap_days),
     }
 }
 

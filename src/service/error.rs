@@ -43,6 +43,8 @@ pub enum Resource {
     Hold,
     /// A version of a catalogue.
     Catalogue,
+    /// A school's calendar of an academic year.
+    Calendar,
 }
 
 impl Resource {
@@ -57,6 +59,7 @@ impl Resource {
             Resource::Job => "job",
             Resource::Hold => "hold",
             Resource::Catalogue => "catalogue",
+            Resource::Calendar => "calendar",
         }
     }
 }

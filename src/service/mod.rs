@@ -2,11 +2,13 @@
 
 pub mod actions;
 pub mod attendance;
+pub mod calendars;
 pub mod catalogues;
 pub mod classify;
 pub mod error;
 pub mod feed;
 pub mod forecasts;
+pub mod freshness;
 mod history;
 pub mod holds;
 pub mod jobs;
