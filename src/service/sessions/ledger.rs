@@ -529,10 +529,14 @@ impl<'a> Ledger<'a> {
                 continue;
             }
             let row = pupil.row;
-            // Whether something was written before a mark that was there and counts.
+            // Whether something was written before a mark that was there and counts, be it in another register, or before the
+            // day since which the pupil has been at the stage: a policy may have moved the pupil without a mark.
+            let length = of_year.iter().map(|register| register.length).max().unwrap_or(0);
+            let since = row.since.and_then(|since| since.pred_opt());
+            let moved = since.map_or(0, |before| year.sessions_to(before));
             let behind = of_year.iter().any(|register| {
                 let from = register.touched_from;
-                from.is_some_and(|from| from < register.length.min(counted))
+                from.is_some_and(|from| from < length.max(moved).min(counted))
             });
             // What was raised may turn out never to have been reached.
             let spans = &self.enrolments[pupil.enrolments.clone()];
