@@ -68,7 +68,7 @@ pub struct ServeArgs {
         default_value = "127.0.0.1:50051"
     )]
     listen: SocketAddr,
-    /// How many database connections at the most.
+    /// How many database connections at the most, besides the two that reads of single stages have for their own.
     #[arg(long, env = "GRADUATED_RESPONSE_CONNECTIONS", value_name = "N", default_value_t = 16)]
     connections: usize,
     /// Set the service's clock: an instant such as 2026-06-26T12:00:00Z, or a date. It runs on from there. For
