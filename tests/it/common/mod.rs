@@ -1,5 +1,6 @@
 //! A world for each test: a database of its own, a server on a port of its own, and builders to fill it.
 
+pub mod calendar;
 pub mod database;
 pub mod watching;
 pub mod world;
