@@ -34,6 +34,10 @@ struct Claim<'a> {
 struct PupilEntry {
     row: StageRow,
     enrolments: std::ops::Range<usize>,
+    /// Whether something was written that can bring a threshold about, undo it or move it.
+    near_threshold: bool,
+    /// Whether illness was entered ahead of time.
+    ill_ahead: bool,
 }
 
 struct EnrolmentEntry {
@@ -117,7 +121,12 @@ impl<'a> Ledger<'a> {
                 }
             }
             let enrolments = from..ledger.enrolments.len();
-            ledger.pupils.push(PupilEntry { row, enrolments });
+            ledger.pupils.push(PupilEntry {
+                row,
+                enrolments,
+                near_threshold: false,
+                ill_ahead: false,
+            });
         }
         Ok(ledger)
     }
@@ -363,6 +372,13 @@ impl<'a> Ledger<'a> {
                     &diff,
                     self.moment.today,
                 );
+                let pupil = &mut self.pupils[entry.pupil];
+                let behind = diff.touched.is_some_and(|(from, _)| from < register.length);
+                pupil.near_threshold |=
+                    behind || !diff.changes.is_empty() || claim.marks.iter().any(|mark| is_absence(*mark));
+                let ahead = register.year.sessions_to(self.moment.today).saturating_sub(claim.first);
+                let to_come = claim.marks.get(ahead..).unwrap_or_default();
+                pupil.ill_ahead |= to_come.contains(&AttendanceCode::I.byte());
                 if let Some((from, _)) = diff.touched {
                     register.touched_from = Some(register.touched_from.map_or(from, |known| known.min(from)));
                 }
@@ -386,6 +402,17 @@ impl<'a> Ledger<'a> {
             }
         }
         results
+    }
+
+    /// The pupils of whom something was written that can bring a threshold about, undo it or move it; and of them those of whom
+    /// illness was entered ahead of time.
+    pub(super) fn pupils_near_thresholds(&self) -> (Vec<Uuid>, Vec<Uuid>) {
+        let near = self.pupils.iter().filter(|pupil| pupil.near_threshold);
+        let ahead = self.pupils.iter().filter(|pupil| pupil.ill_ahead);
+        (
+            near.map(|pupil| pupil.row.pupil_id).collect(),
+            ahead.map(|pupil| pupil.row.pupil_id).collect(),
+        )
     }
 
     /// The marks that were changed.
@@ -598,6 +625,12 @@ impl RegisterEntry<'_> {
             })
             .map(|(place, _)| place)
     }
+}
+
+/// Whether a mark is one of a possible session that was missed.
+fn is_absence(mark: u8) -> bool {
+    let tally = Tally::of_mark(mark);
+    tally.possible > tally.attended
 }
 
 /// Notes which sessions of the school a merge entered marks into, and in which it took marks away.
