@@ -19,7 +19,7 @@ mod pupils;
 mod sessions;
 mod stages;
 mod store;
+mod summaries;
 mod thresholds;
 mod transitions;
 mod watch;
-mod summaries;
