@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use diesel::connection::InstrumentationEvent;
-use diesel_async::{AsyncConnection, AsyncPgConnection};
+use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
 use graduated_response::domain::identifiers::TrustId;
 use graduated_response::domain::session::AcademicYear;
 use graduated_response::domain::stage::Stage;
@@ -45,6 +45,8 @@ async fn world_of_five_thousand() -> World {
 async fn statements(world: &World, read: impl AsyncFnOnce(&mut AsyncPgConnection, TrustId)) -> Vec<String> {
     let made = Arc::new(Mutex::new(Vec::new()));
     let mut connection = AsyncPgConnection::establish(&world.url).await.unwrap();
+    let as_trust = format!("SET app.trust_id = '{}'", world.trust_id);
+    connection.batch_execute(&as_trust).await.unwrap();
     let making = made.clone();
     connection.set_instrumentation(move |event: InstrumentationEvent<'_>| {
         if let InstrumentationEvent::StartQuery { query, .. } = event {
