@@ -2,16 +2,38 @@
 
 use chrono::{DateTime, NaiveDate, Utc};
 use graduated_response::grpc::convert::{to_date, to_timestamp};
+use graduated_response::service::Limits;
 
+use crate::common::World;
 use crate::common::world::{by_id, pb};
+use crate::notation::Case;
 use crate::refusal::Refusal;
-use crate::setup::Setting;
+use crate::setup::{Setting, settings_of};
 
 /// On which day and as known at which moment; nothing for today and now.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct When {
     pub as_of: Option<NaiveDate>,
     pub known_at: Option<DateTime<Utc>>,
+}
+
+/// What the policy of a case makes of bare counts.
+pub async fn classification(case: &Case, counts: &str, url: String) -> Result<pb::ClassifyAttendanceResponse, Refusal> {
+    let (attended, possible) = counts.split_once('/').expect("attended/possible");
+    let count = |count: &str| count.trim().parse::<i64>().expect("a count");
+    let world = World::over(url, "2025-11-14", Limits::default()).await;
+    let policy_version = world.policy(settings_of(&case.given.policy)).await;
+    let counts = pb::SessionCounts {
+        attended: count(attended),
+        possible: count(possible),
+    };
+    let request = pb::ClassifyAttendanceRequest {
+        trust_id: world.trust_id.clone(),
+        policy_version,
+        attendance: Some(pb::classify_attendance_request::Attendance::Counts(counts)),
+        ..pb::ClassifyAttendanceRequest::default()
+    };
+    Ok(world.stages().classify_attendance(request).await?.into_inner())
 }
 
 impl Setting {

@@ -10,7 +10,7 @@ use std::fmt;
 use chrono::{DateTime, Datelike as _, Days, NaiveDate, TimeDelta, TimeZone as _, Utc};
 use chrono_tz::Europe::London;
 
-use crate::ask::{When, absence, stage_name};
+use crate::ask::{When, absence, classification, stage_name};
 use crate::common::world::pb;
 use crate::notation::{Case, EnrolmentWanted, Mark, Place, Question, Wanted};
 use crate::refusal::Refusal;
@@ -124,10 +124,26 @@ pub async fn case(case: &Case, url: String) -> Vec<Difference> {
     findings.differences
 }
 
+/// A case of bare counts: no pupil, a draft of a policy.
 async fn of_counts(case: &Case, counts: &str, url: String) -> Vec<Difference> {
     let mut findings = Findings::new(case, "expect");
-    findings.differ("counts", counts, "no way to ask yet");
-    drop(url);
+    let wanted = &case.expect.wanted;
+    match (classification(case, counts, url).await, &wanted.error) {
+        (Ok(_), Some(error)) => findings.differ("error", error, "an answer"),
+        (Err(refusal), Some(error)) if refusal.is(error) => {}
+        (Err(refusal), error) => {
+            let found = format!("{}: {}", refusal.reason, refusal.message);
+            findings.differ("error", error.as_deref().unwrap_or("none"), found);
+        }
+        (Ok(found), None) => {
+            let tally = found.tally.unwrap_or_default();
+            compare_counts(wanted, tally, &found.attendance_percent, &mut findings, "");
+            findings.compare("stage", wanted.stage.as_ref(), &stage_name(found.stage));
+            findings.compare("too_little", wanted.too_little.as_ref(), &found.too_little_data);
+            let thresholds = absence(found.persistent_absence, found.severe_absence, tally);
+            findings.compare("thresholds", wanted.thresholds.as_ref(), &thresholds);
+        }
+    }
     findings.differences
 }
 
