@@ -137,6 +137,10 @@ impl AdminService for Fake {
         get_catalogue GetCatalogueRequest GetCatalogueResponse;
         list_catalogues ListCataloguesRequest ListCataloguesResponse;
         activate_catalogue ActivateCatalogueRequest ActivateCatalogueResponse;
+        get_calendar GetCalendarRequest GetCalendarResponse;
+        list_calendars ListCalendarsRequest ListCalendarsResponse;
+        update_calendar UpdateCalendarRequest UpdateCalendarResponse;
+        import_calendar ImportCalendarRequest ImportCalendarResponse;
     }
 }
 
@@ -276,5 +280,6 @@ impl SessionService for Fake {
     not_served! {
         list_registers ListRegistersRequest ListRegistersResponse;
         list_revisions ListRevisionsRequest ListRevisionsResponse;
+        list_school_freshness ListSchoolFreshnessRequest ListSchoolFreshnessResponse;
     }
 }
