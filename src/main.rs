@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use graduated_response::cli::connect::{EndpointArgs, TrustArgs};
-use graduated_response::cli::{demo, doctor, establishments, explain, import, migrate, serve, stages, watch};
+use graduated_response::cli::{calendar, demo, doctor, establishments, explain, import, migrate, serve, stages, watch};
 use graduated_response::telemetry::{self, TelemetryArgs};
 
 /// Which stage of its trust's graduated response is each pupil at, why, and what has to be done.
@@ -44,6 +44,12 @@ enum Command {
         trust: TrustArgs,
         #[command(flatten)]
         args: establishments::SchoolsArgs,
+    },
+    Calendar {
+        #[command(flatten)]
+        trust: TrustArgs,
+        #[command(flatten)]
+        args: calendar::CalendarArgs,
     },
     Import {
         #[command(flatten)]
@@ -98,6 +104,10 @@ async fn main() -> ExitCode {
         },
         Command::Schools { trust, args } => match trust.connect().await {
             Ok((connection, trust)) => establishments::schools(&args, connection.channel, trust).await,
+            Err(error) => Err(error),
+        },
+        Command::Calendar { trust, args } => match trust.connect().await {
+            Ok((connection, trust)) => calendar::run(&args, connection.channel, trust).await,
             Err(error) => Err(error),
         },
         Command::Import { trust, args } => {

@@ -1,6 +1,7 @@
 //! The commands that a person runs. Those that speak of pupils talk to the service's own gRPC port, as any client can;
 //! `serve`, `migrate` and `doctor` alone know the database.
 
+pub mod calendar;
 pub mod connect;
 pub mod demo;
 pub mod doctor;
