@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use graduated_response::cli::connect::{EndpointArgs, TrustArgs};
 use graduated_response::cli::{
-    classify, demo, doctor, establishments, explain, forecast, import, migrate, serve, stages,
+    classify, demo, doctor, establishments, explain, forecast, import, migrate, serve, stages, watch,
 };
 use graduated_response::telemetry::{self, TelemetryArgs};
 
@@ -77,6 +77,12 @@ enum Command {
         #[command(flatten)]
         args: classify::ClassifyArgs,
     },
+    Watch {
+        #[command(flatten)]
+        trust: TrustArgs,
+        #[command(flatten)]
+        args: watch::WatchArgs,
+    },
     Doctor(doctor::DoctorArgs),
 }
 
@@ -121,6 +127,10 @@ async fn main() -> ExitCode {
         }
         Command::Stages { trust, args } => match trust.connect().await {
             Ok((connection, trust)) => stages::run(&args, connection.channel, trust).await,
+            Err(error) => Err(error),
+        },
+        Command::Watch { trust, args } => match trust.connect().await {
+            Ok((connection, trust)) => watch::run(&args, connection.channel, trust).await,
             Err(error) => Err(error),
         },
         Command::Explain { trust, args } => match trust.connect().await {

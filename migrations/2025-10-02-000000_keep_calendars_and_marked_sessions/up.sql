@@ -17,8 +17,9 @@ CREATE TABLE school_days (
     FOREIGN KEY (trust_id, school_id) REFERENCES schools
 );
 
--- Which sessions of a school's academic year have marks, laid out as a register is. Bit 1 of a byte says that some pupil
--- has a mark there, bit 2 that some pupil has one which says that the session was held: any but Z and #.
+-- Which sessions of a school's academic year have marks, laid out as a register is. A byte is the sum of 1 where some pupil
+-- has a mark there, 2 where some pupil has one which says that the session was held (any but Z and #), and 4 where a mark was
+-- entered on or after the day, and not only ahead of it.
 CREATE TABLE school_sessions (
     trust_id uuid NOT NULL,
     school_id uuid NOT NULL,
@@ -30,7 +31,17 @@ CREATE TABLE school_sessions (
 INSERT INTO school_sessions (trust_id, school_id, academic_year, marked)
 SELECT trust_id, school_id, academic_year,
     rtrim(
-        string_agg(CASE flags WHEN 3 THEN '\x03'::bytea WHEN 1 THEN '\x01' ELSE '\x00' END, ''::bytea ORDER BY place),
+        string_agg(
+            CASE
+                WHEN flags = 0 THEN '\x00'::bytea
+                -- When a mark was entered is not known: of a session that is past it was on the day.
+                WHEN make_date(academic_year, 8, 1) + place / 2 <= (now() AT TIME ZONE 'Europe/London')::date
+                    THEN CASE flags WHEN 3 THEN '\x07'::bytea ELSE '\x05'::bytea END
+                WHEN flags = 3 THEN '\x03'::bytea
+                ELSE '\x01'::bytea
+            END,
+            ''::bytea ORDER BY place
+        ),
         '\x00'
     )
 FROM (
@@ -71,7 +82,7 @@ SELECT DISTINCT
     false
 FROM school_sessions
 CROSS JOIN LATERAL generate_series(0, octet_length(school_sessions.marked) - 1) AS place
-WHERE get_byte(school_sessions.marked, place) >= 2
+WHERE get_byte(school_sessions.marked, place) & 2 > 0
     AND NOT EXISTS (
         SELECT FROM school_days
         WHERE school_days.trust_id = school_sessions.trust_id

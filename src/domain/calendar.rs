@@ -94,7 +94,7 @@ impl CalendarYear {
 }
 
 /// The terms that follow from the days on which a school is open or has INSET, in order: each a term of its own.
-pub(super) fn terms_told_apart(days: impl Iterator<Item = NaiveDate>) -> Vec<Term> {
+pub fn terms_told_apart(days: impl Iterator<Item = NaiveDate>) -> Vec<Term> {
     let mut terms: Vec<Term> = Vec::new();
     for date in days {
         match terms.last_mut() {
@@ -110,7 +110,7 @@ pub(super) fn terms_told_apart(days: impl Iterator<Item = NaiveDate>) -> Vec<Ter
 }
 
 /// The place of a day among the days of its year; nothing for a day of another year.
-pub(super) fn place_of(year: AcademicYear, date: NaiveDate) -> Option<usize> {
+pub fn place_of(year: AcademicYear, date: NaiveDate) -> Option<usize> {
     let place = usize::try_from((date - year.first_day()).num_days()).ok()?;
     (date <= year.last_day()).then_some(place)
 }
@@ -145,6 +145,11 @@ impl Calendar {
     /// One year of it.
     pub fn year(&self, year: AcademicYear) -> Option<&CalendarYear> {
         self.years.get(&year)
+    }
+
+    /// Whether somebody gave the calendar of a year.
+    pub fn is_given(&self, year: AcademicYear) -> bool {
+        self.years.get(&year).is_some_and(|year| year.given)
     }
 
     /// What it says of a day; nothing for a weekend, a holiday, or a year that is not known.

@@ -49,8 +49,8 @@ pub enum PlanError {
     /// A note with a day of another academic year.
     #[error("it has days outside the academic year, 1 August to 31 July")]
     NoteOutsideYear(usize),
-    /// A day that one note opens and another closes.
-    #[error("another entry says something else of one of its days")]
+    /// Two notes of the same days, of which one opens them and the other does not.
+    #[error("another entry of the same days says the opposite")]
     NotesContradict(usize),
     /// Not one day on which the school is open.
     #[error("the calendar has no school day")]
@@ -67,8 +67,8 @@ pub struct GivenYear {
 }
 
 impl GivenYear {
-    /// The year of terms and notes: each Monday to Friday of a term is a school day, but where a note says otherwise. INSET
-    /// on a day that another note closes is INSET.
+    /// The year of terms and notes: each Monday to Friday of a term is a school day, but where a note says otherwise. Of notes
+    /// that share a day, an extra school day goes before INSET, and INSET before a closure.
     ///
     /// # Errors
     /// [`PlanError`] names what is wrong by its place among the terms or the notes.
@@ -149,7 +149,7 @@ fn check_notes(year: AcademicYear, notes: &[DayNote]) -> Result<(), PlanError> {
         }
         let opens = |note: &DayNote| note.kind == DayKind::School;
         let contradicts =
-            |other: &DayNote| opens(other) != opens(note) && other.first <= note.last && note.first <= other.last;
+            |other: &DayNote| opens(other) != opens(note) && other.first == note.first && note.last == other.last;
         if notes[..place].iter().any(contradicts) {
             return Err(PlanError::NotesContradict(place));
         }

@@ -23,6 +23,9 @@ pub const fn flags_of(mark: u8) -> u8 {
 pub const MARKED: u8 = 1;
 /// The flag of a session in which some pupil has a mark which says that it was held.
 pub const HELD: u8 = 2;
+/// The flag of a session in which a mark was entered on or after its day, and not only ahead of it: its register was
+/// received.
+pub const RECEIVED: u8 = 4;
 
 /// The sessions of one academic year of one school, a byte of flags each, laid out as a register is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,15 +49,22 @@ impl MarkedSessions {
         self.0.is_empty()
     }
 
-    /// Adds the sessions of a run of marks that begins at a place of the register.
-    pub fn add_marks(&mut self, first: usize, marks: &[u8]) {
+    /// Adds the sessions of a run of marks that begins at a place of the register. Those before the place `ahead` are entered
+    /// on or after their day.
+    pub fn add_marks(&mut self, first: usize, marks: &[u8], ahead: usize) {
         let marks = &marks[..marks.len().min(SESSIONS_MAX.saturating_sub(first))];
         let end = first + marks.len();
         if self.0.len() < end {
             self.0.resize(end, 0);
         }
-        for (flags, mark) in self.0[first.min(end)..].iter_mut().zip(marks) {
-            *flags |= flags_of(*mark);
+        let received = ahead.saturating_sub(first).min(marks.len());
+        for (place, (flags, mark)) in self.0[first.min(end)..].iter_mut().zip(marks).enumerate() {
+            let of_mark = flags_of(*mark);
+            *flags |= if place < received && of_mark != 0 {
+                of_mark | RECEIVED
+            } else {
+                of_mark
+            };
         }
         trim(&mut self.0);
     }
@@ -64,13 +74,15 @@ impl MarkedSessions {
         self.0.get(place).copied().unwrap_or(0)
     }
 
-    /// Sets the flags of a place, whatever they were.
-    pub fn set(&mut self, place: usize, flags: u8) {
-        if place < SESSIONS_MAX {
-            if self.0.len() <= place {
-                self.0.resize(place + 1, 0);
-            }
-            self.0[place] = flags;
+    /// Sets what the marks of a place say, after some were taken away. That its register was received stays known as long as
+    /// it has any mark.
+    pub fn set(&mut self, place: usize, of_marks: u8) {
+        if let Some(flags) = self.0.get_mut(place) {
+            *flags = if of_marks == 0 {
+                0
+            } else {
+                of_marks | (*flags & RECEIVED)
+            };
             trim(&mut self.0);
         }
     }
@@ -97,19 +109,22 @@ impl MarkedSessions {
             .map(move |(day, _)| year.session_at(2 * day).date)
     }
 
-    /// The latest session up to and including a day that was held.
-    pub fn last_held(&self, year: AcademicYear, as_of: NaiveDate) -> Option<Session> {
+    /// The latest session up to and including a day that was held and whose register was received.
+    pub fn last_received(&self, year: AcademicYear, as_of: NaiveDate) -> Option<Session> {
         let counted = &self.0[..year.sessions_to(as_of).min(self.0.len())];
-        let last = counted.iter().rposition(|flags| flags & HELD != 0)?;
+        let last = counted
+            .iter()
+            .rposition(|flags| flags & (HELD | RECEIVED) == HELD | RECEIVED)?;
         Some(year.session_at(last))
     }
 
-    /// Whether some pupil has a mark on a day of the year.
-    pub fn has_mark_on(&self, year: AcademicYear, date: NaiveDate) -> bool {
+    /// Whether a day of the year is without a register: no session of it was received, nor is it marked as no session.
+    pub fn is_gap(&self, year: AcademicYear, date: NaiveDate) -> bool {
         let morning = year.index_of(Session {
             date,
             half: SessionHalf::Am,
         });
-        morning.is_some_and(|place| self.at(place) != 0 || self.at(place + 1) != 0)
+        let accounted = |flags: u8| flags & RECEIVED != 0 || flags == MARKED;
+        morning.is_some_and(|place| !accounted(self.at(place)) && !accounted(self.at(place + 1)))
     }
 }

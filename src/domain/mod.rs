@@ -8,6 +8,7 @@ pub mod calendar;
 pub mod catalogue;
 pub mod code;
 pub mod forecast;
+pub mod freshness;
 pub mod given_calendar;
 pub mod hold;
 pub mod identifiers;

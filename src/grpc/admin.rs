@@ -4,7 +4,7 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use super::convert::{self, to_date, to_etag, to_timestamp};
-use super::{catalogues, holds, jobs, names, page_token, policies, update_mask};
+use super::{calendars, catalogues, holds, jobs, names, page_token, policies, update_mask};
 use crate::domain::identifiers::{IdentifierError, Laestab, SchoolId, TrustId};
 use crate::proto as pb;
 use crate::proto::admin_service_server::AdminService;
@@ -297,6 +297,42 @@ impl AdminService for AdminHandler {
     ) -> Result<Response<pb::ActivateCatalogueResponse>, Status> {
         Ok(Response::new(
             catalogues::activate(&self.service, request.into_inner()).await?,
+        ))
+    }
+
+    async fn get_calendar(
+        &self,
+        request: Request<pb::GetCalendarRequest>,
+    ) -> Result<Response<pb::GetCalendarResponse>, Status> {
+        Ok(Response::new(
+            calendars::get(&self.service, request.into_inner()).await?,
+        ))
+    }
+
+    async fn list_calendars(
+        &self,
+        request: Request<pb::ListCalendarsRequest>,
+    ) -> Result<Response<pb::ListCalendarsResponse>, Status> {
+        Ok(Response::new(
+            calendars::list(&self.service, request.into_inner()).await?,
+        ))
+    }
+
+    async fn update_calendar(
+        &self,
+        request: Request<pb::UpdateCalendarRequest>,
+    ) -> Result<Response<pb::UpdateCalendarResponse>, Status> {
+        Ok(Response::new(
+            calendars::update(&self.service, request.into_inner()).await?,
+        ))
+    }
+
+    async fn import_calendar(
+        &self,
+        request: Request<pb::ImportCalendarRequest>,
+    ) -> Result<Response<pb::ImportCalendarResponse>, Status> {
+        Ok(Response::new(
+            calendars::import(&self.service, request.into_inner()).await?,
         ))
     }
 }

@@ -2,10 +2,12 @@
 
 pub mod actions;
 pub mod admin;
+mod calendars;
 mod catalogues;
 pub mod convert;
 pub mod fingerprint;
 mod forecasts;
+mod freshness;
 mod holds;
 mod jobs;
 pub mod names;
@@ -16,5 +18,6 @@ pub mod sessions;
 pub mod stages;
 pub mod status;
 mod summaries;
+mod thresholds;
 pub mod transitions;
 pub mod update_mask;

@@ -11,7 +11,7 @@ use super::convert::{
     count, optional_date, optional_school_key, person, pupil_key, request_id, session, text, to_rejection, to_session,
     to_tally, to_timestamp, to_warning, trust_id,
 };
-use super::{page_token, status};
+use super::{freshness, page_token, status};
 use crate::domain::identifiers::{PupilKey, TrustId};
 use crate::domain::register::CLEAR;
 use crate::domain::session::AcademicYear;
@@ -145,6 +145,15 @@ impl SessionService for SessionHandler {
             revisions: revisions.collect::<Result<_, _>>()?,
             next_page_token,
         }))
+    }
+
+    async fn list_school_freshness(
+        &self,
+        request: Request<pb::ListSchoolFreshnessRequest>,
+    ) -> Result<Response<pb::ListSchoolFreshnessResponse>, Status> {
+        Ok(Response::new(
+            freshness::list(&self.service, request.into_inner()).await?,
+        ))
     }
 }
 

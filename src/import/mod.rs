@@ -5,6 +5,7 @@
 //! row, that is not taken is in [`Import::refused`] with its line, column and reason; a row that holds no pupil is in
 //! [`Import::skipped`].
 
+pub mod calendar;
 mod date_column;
 pub mod dates;
 mod encoding;

@@ -43,6 +43,10 @@ pub enum Resource {
     Hold,
     /// A version of a catalogue.
     Catalogue,
+    /// A penalty notice.
+    Notice,
+    /// A school's calendar of an academic year.
+    Calendar,
 }
 
 impl Resource {
@@ -57,6 +61,8 @@ impl Resource {
             Resource::Job => "job",
             Resource::Hold => "hold",
             Resource::Catalogue => "catalogue",
+            Resource::Notice => "penalty notice",
+            Resource::Calendar => "calendar",
         }
     }
 }

@@ -2,11 +2,13 @@
 
 pub mod actions;
 pub mod attendance;
+pub mod calendars;
 pub mod catalogues;
 pub mod classify;
 pub mod error;
 pub mod feed;
 pub mod forecasts;
+pub mod freshness;
 mod history;
 pub mod holds;
 pub mod jobs;
@@ -21,6 +23,7 @@ pub mod schools;
 pub mod sessions;
 pub mod stages;
 pub mod summaries;
+pub mod thresholds;
 mod transaction;
 pub mod transitions;
 pub mod trusts;

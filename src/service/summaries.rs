@@ -6,10 +6,12 @@ use chrono::NaiveDate;
 use uuid::Uuid;
 
 use super::error::Resource;
+use super::freshness::freshness_of;
 use super::transaction::finish;
 use super::{Service, ServiceError};
+use crate::domain::freshness::Freshness;
 use crate::domain::identifiers::{SchoolKey, TrustId};
-use crate::domain::session::AcademicYear;
+use crate::domain::session::{AcademicYear, Session};
 use crate::domain::tally::Tally;
 use crate::store::policies;
 use crate::store::schools::resolve_school;
@@ -45,6 +47,10 @@ pub struct StageSummary {
     pub pupils: Absence,
     /// Of the enrolments of the year, each alone: as national statistics count.
     pub enrolments: Absence,
+    /// The latest session received; of the trust, that of the school whose last one is the oldest.
+    pub last_session: Option<Session>,
+    /// School days before today without a register.
+    pub gap_days: u32,
 }
 
 /// The summary of one school.
@@ -66,7 +72,14 @@ impl StageSummary {
             tally: Tally::default(),
             pupils: Absence::default(),
             enrolments: Absence::default(),
+            last_session: None,
+            gap_days: 0,
         }
+    }
+
+    fn add_freshness(&mut self, freshness: &Freshness) {
+        self.last_session = self.last_session.into_iter().chain(freshness.last_session).min();
+        self.gap_days += freshness.gap_days;
     }
 
     fn add_pupils(&mut self, counts: &PupilCounts) {
@@ -143,10 +156,12 @@ impl Service {
             let names = school_names(&mut transaction, trust, school).await?;
             let pupils = pupils_by_stage(&mut transaction, trust, school, rule).await?;
             let sessions = sessions_by_school(&mut transaction, trust, school, rule.year).await?;
-            Ok((rule, names, pupils, sessions))
+            let schools: Vec<Uuid> = names.iter().map(|name| name.school_id).collect();
+            let fresh = freshness_of(&mut transaction, trust, &schools, moment.today, 0).await?;
+            Ok((rule, names, pupils, sessions, fresh))
         }
         .await;
-        let (rule, names, pupils, sessions) = finish(transaction, read).await?;
+        let (rule, names, pupils, sessions, fresh) = finish(transaction, read).await?;
 
         let mut whole = StageSummary::empty(rule);
         let mut by_school: HashMap<Uuid, StageSummary> = names
@@ -168,6 +183,13 @@ impl Service {
                 .entry(counts.school_id)
                 .or_insert_with(|| StageSummary::empty(rule))
                 .add_sessions(counts);
+        }
+        for (school, (freshness, _)) in &fresh {
+            whole.add_freshness(freshness);
+            by_school
+                .entry(*school)
+                .or_insert_with(|| StageSummary::empty(rule))
+                .add_freshness(freshness);
         }
         let schools = names.into_iter().map(|school| SchoolSummary {
             summary: by_school.remove(&school.school_id).unwrap_or(StageSummary::empty(rule)),

@@ -1,6 +1,6 @@
 //! School calendars: those that were given, and the sessions that have marks, from which the others follow.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -11,11 +11,11 @@ use uuid::Uuid;
 
 use super::StoreError;
 use super::schema::{school_days, school_sessions};
-use crate::domain::calendar::{Calendar, CalendarYear, Calendars, Term};
+use crate::domain::calendar::{Calendar, CalendarYear, Calendars, DayKind, Term};
 use crate::domain::given_calendar::{DayNote, GivenYear};
 use crate::domain::identifiers::{SchoolId, TrustId};
 use crate::domain::marked::MarkedSessions;
-use crate::domain::session::AcademicYear;
+use crate::domain::session::{AcademicYear, SESSIONS_MAX};
 
 /// A school's academic year.
 pub type SchoolYear = (Uuid, AcademicYear);
@@ -374,4 +374,107 @@ async fn write_sessions(
 
 fn columns<'k>(keys: impl Iterator<Item = &'k SchoolYear>) -> (Vec<Uuid>, Vec<i16>) {
     keys.map(|(school, year)| (*school, year.start_year())).unzip()
+}
+
+/// Gives schools a calendar of an academic year, in the place of what was there; those of them whose version is the expected
+/// one, where one is expected. Returns the schools and versions that were written.
+pub async fn give(
+    conn: &mut AsyncPgConnection,
+    trust: TrustId,
+    schools: &[Uuid],
+    given: &GivenYear,
+    expected_version: Option<i64>,
+    now: DateTime<Utc>,
+) -> Result<Vec<(Uuid, i64)>, StoreError> {
+    #[derive(QueryableByName)]
+    struct Written {
+        #[diesel(sql_type = sql_types::Uuid)]
+        school_id: Uuid,
+        #[diesel(sql_type = sql_types::BigInt)]
+        version: i64,
+    }
+    let json = |value: Result<serde_json::Value, serde_json::Error>| {
+        value.map_err(|_| StoreError::Corrupt("a calendar that is no JSON"))
+    };
+    let terms = json(serde_json::to_value(&given.calendar.terms))?;
+    let notes = json(serde_json::to_value(&given.notes))?;
+    // In the order of the schools, so that two who write at the same time do not wait for each other.
+    let mut schools = schools.to_vec();
+    schools.sort_unstable();
+    let written: Vec<Written> = diesel::sql_query(
+        "INSERT INTO school_days (trust_id, school_id, academic_year, days, terms, notes, version, updated_at)
+         SELECT $1, k.school_id, $3, $4, $5, $6, 1, $8
+         FROM unnest($2) AS k(school_id)
+         WHERE $7 IS NULL OR EXISTS (
+             SELECT FROM school_days AS s
+             WHERE s.trust_id = $1 AND s.school_id = k.school_id AND s.academic_year = $3 AND s.version = $7
+         )
+         ON CONFLICT (trust_id, school_id, academic_year) DO UPDATE
+         SET days = EXCLUDED.days, terms = EXCLUDED.terms, notes = EXCLUDED.notes, version = school_days.version + 1,
+             updated_at = EXCLUDED.updated_at
+         WHERE $7 IS NULL OR school_days.version = $7
+         RETURNING school_id, version",
+    )
+    .bind::<sql_types::Uuid, _>(trust.0)
+    .bind::<sql_types::Array<sql_types::Uuid>, _>(&schools)
+    .bind::<sql_types::SmallInt, _>(given.calendar.year.start_year())
+    .bind::<sql_types::Binary, _>(&given.calendar.days)
+    .bind::<sql_types::Jsonb, _>(terms)
+    .bind::<sql_types::Jsonb, _>(notes)
+    .bind::<sql_types::Nullable<sql_types::BigInt>, _>(expected_version)
+    .bind::<sql_types::Timestamptz, _>(now)
+    .load(conn)
+    .await?;
+    Ok(written.into_iter().map(|row| (row.school_id, row.version)).collect())
+}
+
+/// Pupils who are on roll at one of the schools on any day of an academic year.
+pub async fn pupils_of_schools(
+    conn: &mut AsyncPgConnection,
+    trust: TrustId,
+    schools: &[Uuid],
+    year: AcademicYear,
+) -> Result<Vec<Uuid>, StoreError> {
+    use super::schema::enrolments;
+    let not_over = enrolments::end_date
+        .is_null()
+        .or(enrolments::end_date.assume_not_null().ge(year.first_day()));
+    Ok(enrolments::table
+        .filter(enrolments::trust_id.eq(trust.0))
+        .filter(enrolments::school_id.eq_any(schools))
+        .filter(enrolments::start_date.le(year.last_day()).and(not_over))
+        .select(enrolments::pupil_id)
+        .distinct()
+        .load(conn)
+        .await?)
+}
+
+/// The sessions of academic years on which the given calendars of schools have no school day: a byte a session, 255 for such a
+/// one and 0 for any other. Years without a given calendar are left out.
+pub async fn closed_sessions(
+    conn: &mut AsyncPgConnection,
+    trust: TrustId,
+    keys: &BTreeSet<SchoolYear>,
+) -> Result<HashMap<SchoolYear, Vec<u8>>, StoreError> {
+    let (mut schools, mut years) = columns(keys.iter());
+    schools.dedup();
+    years.sort_unstable();
+    years.dedup();
+    let stored: Vec<(Uuid, i16, Vec<u8>)> = school_days::table
+        .filter(school_days::trust_id.eq(trust.0))
+        .filter(school_days::school_id.eq_any(schools))
+        .filter(school_days::academic_year.eq_any(years))
+        .select((school_days::school_id, school_days::academic_year, school_days::days))
+        .load(conn)
+        .await?;
+    let masks = stored.into_iter().map(|(school, start_year, days)| {
+        let mut mask = vec![u8::MAX; SESSIONS_MAX];
+        for (sessions, kind) in mask.chunks_mut(2).zip(&days) {
+            if *kind == DayKind::School.byte() {
+                sessions.fill(0);
+            }
+        }
+        Ok(((school, year(start_year)?), mask))
+    });
+    masks.collect()
 }

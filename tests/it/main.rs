@@ -20,3 +20,6 @@ mod sessions;
 mod stages;
 mod store;
 mod summaries;
+mod thresholds;
+mod transitions;
+mod watch;

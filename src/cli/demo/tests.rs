@@ -8,8 +8,9 @@ use super::*;
 use crate::cli::output::date_text;
 use crate::proto::session_service_server::{SessionService, SessionServiceServer};
 use crate::proto::{
-    ListRegistersRequest, ListRegistersResponse, ListRevisionsRequest, ListRevisionsResponse, RecordSessionsRequest,
-    RecordSessionsResponse, SessionBatchResult, StreamSessionsResponse,
+    ListRegistersRequest, ListRegistersResponse, ListRevisionsRequest, ListRevisionsResponse,
+    ListSchoolFreshnessRequest, ListSchoolFreshnessResponse, RecordSessionsRequest, RecordSessionsResponse,
+    SessionBatchResult, StreamSessionsResponse,
 };
 
 fn settings() -> SampleSettings {
@@ -149,6 +150,13 @@ impl SessionService for Recorder {
         &self,
         _: Request<ListRevisionsRequest>,
     ) -> Result<Response<ListRevisionsResponse>, Status> {
+        Err(Status::unimplemented("not asked"))
+    }
+
+    async fn list_school_freshness(
+        &self,
+        _: Request<ListSchoolFreshnessRequest>,
+    ) -> Result<Response<ListSchoolFreshnessResponse>, Status> {
         Err(Status::unimplemented("not asked"))
     }
 }

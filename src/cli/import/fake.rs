@@ -120,6 +120,10 @@ impl AdminService for Fake {
         create_school CreateSchoolRequest CreateSchoolResponse;
         update_school UpdateSchoolRequest UpdateSchoolResponse;
         get_server_info GetServerInfoRequest GetServerInfoResponse;
+        get_calendar GetCalendarRequest GetCalendarResponse;
+        list_calendars ListCalendarsRequest ListCalendarsResponse;
+        update_calendar UpdateCalendarRequest UpdateCalendarResponse;
+        import_calendar ImportCalendarRequest ImportCalendarResponse;
         create_policy CreatePolicyRequest CreatePolicyResponse;
         update_policy UpdatePolicyRequest UpdatePolicyResponse;
         get_policy GetPolicyRequest GetPolicyResponse;
@@ -276,5 +280,6 @@ impl SessionService for Fake {
     not_served! {
         list_registers ListRegistersRequest ListRegistersResponse;
         list_revisions ListRevisionsRequest ListRevisionsResponse;
+        list_school_freshness ListSchoolFreshnessRequest ListSchoolFreshnessResponse;
     }
 }

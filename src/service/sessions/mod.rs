@@ -14,7 +14,7 @@ use super::error::{FieldViolation, Rejection, Warning};
 use super::judging::Judging;
 use super::recorded::{self, Recorded, Request};
 use super::transaction::{existing_pupil, finish, retry};
-use super::{Page, PageOf, Service, ServiceError, one_more};
+use super::{Page, PageOf, Service, ServiceError, one_more, thresholds};
 use crate::domain::code::AttendanceCode;
 use crate::domain::identifiers::{PupilKey, SchoolKey, TrustId};
 use crate::domain::person::Person;
@@ -22,7 +22,7 @@ use crate::domain::register::{CLEAR, LEAVE};
 use crate::domain::session::{AcademicYear, Session, SessionHalf};
 use crate::domain::tally::Tally;
 use crate::store::TrustTransaction;
-use crate::store::calendars;
+use crate::store::calendars::{self, SchoolYear};
 use crate::store::pupils::resolve_pupils;
 use crate::store::registers::{self, Revision, RevisionFilter, WholeRegister};
 use crate::store::schools::resolve_schools;
@@ -137,7 +137,8 @@ impl Service {
         let mut ledger = work.open_ledger(transaction, trust, batch, moment).await?;
         // After the locks: a policy that comes into force locks the pupils that it judges.
         let mut judging = Judging::open(transaction, trust, moment, Cause::Marks).await?;
-        let mut outcome = work.merge(&mut ledger, batch, self.limits.warnings_max);
+        let closed = calendars::closed_sessions(transaction, trust, &ledger.claimed_years()).await?;
+        let mut outcome = work.merge(&mut ledger, batch, &closed, self.limits.warnings_max);
         if batch.all_or_nothing && !outcome.rejections.is_empty() {
             return Err(ServiceError::BatchRejected {
                 items: "batch.items",
@@ -154,7 +155,9 @@ impl Service {
         // Before judging, which may follow a calendar that is drawn from these.
         calendars::note_sessions(transaction, trust, &session_notes).await?;
         judging.corrected(revisions.iter().map(|revision| revision.pupil_id));
+        let (touched, ahead) = ledger.pupils_near_thresholds();
         ledger.judge(transaction, trust, &mut judging).await?;
+        thresholds::reevaluate(transaction, trust, &touched, &ahead, moment, Some(request.id)).await?;
         outcome.transitions = judging.transitions();
         let recorded = recorded::record(transaction, trust, request, outcome, moment.now).await?;
         judging.write(transaction, trust, Some(request.id)).await?;
@@ -227,15 +230,28 @@ impl Work {
     }
 
     /// Merges the items that can be taken, and says what became of each.
-    fn merge(&mut self, ledger: &mut Ledger<'_>, batch: &SessionBatch, warnings_max: usize) -> SessionBatchOutcome {
+    fn merge(
+        &mut self,
+        ledger: &mut Ledger<'_>,
+        batch: &SessionBatch,
+        closed: &HashMap<SchoolYear, Vec<u8>>,
+        warnings_max: usize,
+    ) -> SessionBatchOutcome {
         self.rejections.extend(ledger.duplicates());
         let mut refused: HashSet<usize> = self.rejections.iter().map(|found| found.item_index).collect();
         let uncorrected = ledger.changes_without_correction(batch.correction.as_ref(), &refused);
         refused.extend(uncorrected.iter().map(|found| found.item_index));
         self.rejections.extend(uncorrected);
+        let mut outcome = SessionBatchOutcome::default();
+        for item in batch.items.iter().filter(|item| !refused.contains(&item.item_index)) {
+            warn(item, &mut outcome, warnings_max);
+        }
+        ledger.marks_on_closed_days(closed, &refused, |item, place, code| {
+            outcome.warn(item, place, code, CALENDAR_CLOSED, warnings_max);
+        });
+        outcome.warnings.sort_by_key(|warning| warning.item_index);
         let merged = ledger.merge(batch.correction.as_ref(), &refused);
 
-        let mut outcome = SessionBatchOutcome::default();
         let mut counts: HashMap<usize, (usize, usize)> = HashMap::with_capacity(batch.items.len());
         for (item_index, diff) in merged {
             outcome.marks_new += diff.first_entries as u64;
@@ -251,9 +267,6 @@ impl Work {
                 (1.., 0) => outcome.accepted += 1,
                 (0, 0) => outcome.unchanged += 1,
             }
-        }
-        for item in batch.items.iter().filter(|item| !refused.contains(&item.item_index)) {
-            warn(item, &mut outcome, warnings_max);
         }
         outcome.rejections = std::mem::take(&mut self.rejections);
         outcome.rejections.sort_by_key(|rejection| rejection.item_index);
@@ -303,17 +316,36 @@ fn warn(item: &SessionItem, outcome: &mut SessionBatchOutcome, warnings_max: usi
             continue;
         };
         let session = item.year.session_at(item.first + place);
-        let Some((reason, message)) = remark(code, session) else {
-            continue;
-        };
-        outcome.warnings_total += 1;
-        if outcome.warnings.len() < warnings_max {
-            outcome.warnings.push(Warning {
+        if let Some(remark) = remark(code, session) {
+            outcome.warn(item, item.first + place, code, remark, warnings_max);
+        }
+    }
+}
+
+/// A mark on a day that the calendar has closed.
+const CALENDAR_CLOSED: (&str, &str) = (
+    "CALENDAR_CLOSED",
+    "the school's calendar has no school day on this date: counted as sent",
+);
+
+impl SessionBatchOutcome {
+    /// Takes note of a mark that deserves a look, at a place of the register: why, by a stable name and a sentence.
+    fn warn(
+        &mut self,
+        item: &SessionItem,
+        place: usize,
+        code: AttendanceCode,
+        (reason, message): (&str, &str),
+        warnings_max: usize,
+    ) {
+        self.warnings_total += 1;
+        if self.warnings.len() < warnings_max {
+            self.warnings.push(Warning {
                 item_index: item.item_index,
                 reason: reason.to_owned(),
-                field: format!("marks[{place}]"),
-                session: Some(session.into()),
-                code: mark,
+                field: format!("marks[{}]", place - item.first),
+                session: Some(item.year.session_at(place).into()),
+                code: code.byte(),
                 message: message.to_owned(),
             });
         }

@@ -2,6 +2,7 @@
 
 pub mod calendar;
 pub mod database;
+pub mod watching;
 pub mod world;
 
 pub use world::{World, at, day, marks, refused};
