@@ -4,7 +4,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use graduated_response::cli::connect::{EndpointArgs, TrustArgs};
-use graduated_response::cli::{calendar, demo, doctor, establishments, explain, import, migrate, serve, stages, watch};
+use graduated_response::cli::{
+    calendar, classify, demo, doctor, establishments, explain, forecast, import, migrate, serve, stages, watch,
+};
 use graduated_response::telemetry::{self, TelemetryArgs};
 
 /// Which stage of its trust's graduated response is each pupil at, why, and what has to be done.
@@ -69,6 +71,18 @@ enum Command {
         #[command(flatten)]
         args: explain::ExplainArgs,
     },
+    Forecast {
+        #[command(flatten)]
+        trust: TrustArgs,
+        #[command(flatten)]
+        args: forecast::ForecastArgs,
+    },
+    Classify {
+        #[command(flatten)]
+        endpoint: EndpointArgs,
+        #[command(flatten)]
+        args: classify::ClassifyArgs,
+    },
     Watch {
         #[command(flatten)]
         trust: TrustArgs,
@@ -131,6 +145,14 @@ async fn main() -> ExitCode {
         },
         Command::Explain { trust, args } => match trust.connect().await {
             Ok((connection, trust)) => explain::run(&args, connection.channel, trust).await,
+            Err(error) => Err(error),
+        },
+        Command::Forecast { trust, args } => match trust.connect().await {
+            Ok((connection, trust)) => forecast::run(&args, connection.channel, trust).await,
+            Err(error) => Err(error),
+        },
+        Command::Classify { endpoint, args } => match endpoint.connect().await {
+            Ok(connection) => classify::run(&args, connection.channel).await,
             Err(error) => Err(error),
         },
     };

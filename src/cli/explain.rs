@@ -49,7 +49,7 @@ pub enum PupilArgument {
 }
 
 /// Reads a pupil from an argument.
-fn parse_pupil(text: &str) -> Result<PupilArgument, String> {
+pub(super) fn parse_pupil(text: &str) -> Result<PupilArgument, String> {
     if let Ok(id) = Uuid::parse_str(text.trim()) {
         return Ok(PupilArgument::Id(id));
     }
@@ -253,7 +253,7 @@ fn report(explanation: ExplainPupilStageResponse, actions: Vec<Action>) -> Resul
 }
 
 /// A band in words: `above 90% and below 93%`.
-fn band_text(band: &proto::Band) -> String {
+pub(super) fn band_text(band: &proto::Band) -> String {
     let bound = |tenths: i32| match tenths % 10 {
         0 => format!("{}%", tenths / 10),
         tenth => format!("{}.{tenth}%", tenths / 10),

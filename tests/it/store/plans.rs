@@ -8,8 +8,10 @@ use graduated_response::domain::identifiers::TrustId;
 use graduated_response::domain::session::AcademicYear;
 use graduated_response::domain::stage::Stage;
 use graduated_response::store::SERVICE_ROLE;
+use graduated_response::store::movements::{MovementFilter, every_move, first_to_last};
 use graduated_response::store::stage_reader::stages_of;
 use graduated_response::store::stages::{StageFilter, list_pupils};
+use graduated_response::store::summaries::{AbsenceFilter, registers_of_pupils_at, towards_persistent_absence};
 use graduated_response::store::transitions::{self, TransitionFilter};
 use uuid::Uuid;
 
@@ -196,5 +198,63 @@ async fn the_feed_its_lists_and_its_snapshots_are_read_by_indexes() {
             plan.contains("Index") && !scanned.contains("Seq Scan"),
             "{statement}\n{plan}"
         );
+    }
+}
+
+/// One of the world's schools.
+async fn a_school(world: &World) -> Uuid {
+    let client = world.sql().await;
+    let row = client
+        .query_one("SELECT school_id::text FROM schools LIMIT 1", &[])
+        .await;
+    row.unwrap().get::<_, String>(0).parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_schools_summaries_and_forecasts_are_read_by_indexes() {
+    let world = world_of_five_thousand().await;
+    let fill = format!(
+        "INSERT INTO transitions (trust_id, position, pupil_id, from_stage, to_stage, effective_on, recorded_at, cause,
+             policy_version, academic_year, attended, possible, unauthorised, episode)
+         SELECT '{}', n, md5('pupil' || n % 5000 + 1)::uuid, n % 6, (n + 1) % 6, '2025-09-01',
+             timestamptz '2025-08-01' + n * interval '4 minutes', 'marks', 1, 2025, 38, 40, 2, 0
+         FROM generate_series(1, 25000) AS n;
+         ANALYZE",
+        world.trust_id
+    );
+    world.sql().await.batch_execute(&fill).await.unwrap();
+    let school = a_school(&world).await;
+    let (from, to) = (day("2025-09-01"), day("2025-09-30"));
+    let filter = MovementFilter {
+        school: Some(school),
+        from,
+        to,
+        begins: graduated_response::domain::session::london_midnight(from),
+        ends: graduated_response::domain::session::london_midnight(day("2025-10-01")),
+    };
+    let year = AcademicYear::clamped(from);
+    let made = statements(&world, async |connection, trust| {
+        let registers = registers_of_pupils_at(connection, trust, school, year).await.unwrap();
+        assert_eq!(registers.len(), 500);
+        let absence = AbsenceFilter {
+            school: Some(school),
+            today: day("2025-10-01"),
+            year,
+            sessions: 20,
+        };
+        let (counts, candidates) = towards_persistent_absence(connection, trust, absence).await.unwrap();
+        // 2 of 40 missed: within 20 all of them may cross.
+        assert_eq!((counts.with_sessions, candidates.len()), (500, 500));
+        let moved = first_to_last(connection, trust, filter).await.unwrap();
+        assert_eq!(moved.iter().map(|found| found.count).sum::<i64>(), 500);
+        let moves = every_move(connection, trust, filter).await.unwrap();
+        // 30 days of 360 moves, of which the school's pupils make a tenth.
+        assert_eq!(moves.iter().map(|found| found.count).sum::<i64>(), 1_080);
+    });
+    let made = made.await;
+    assert_eq!(made.len(), 4, "{made:?}");
+    for statement in made {
+        let plan = plan(&world, &statement).await;
+        assert!(plan.contains("Index") && !plan.contains("Seq Scan on"), "{plan}");
     }
 }
