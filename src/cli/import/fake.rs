@@ -141,10 +141,6 @@ impl AdminService for Fake {
         get_catalogue GetCatalogueRequest GetCatalogueResponse;
         list_catalogues ListCataloguesRequest ListCataloguesResponse;
         activate_catalogue ActivateCatalogueRequest ActivateCatalogueResponse;
-        get_calendar GetCalendarRequest GetCalendarResponse;
-        list_calendars ListCalendarsRequest ListCalendarsResponse;
-        update_calendar UpdateCalendarRequest UpdateCalendarResponse;
-        import_calendar ImportCalendarRequest ImportCalendarResponse;
     }
 }
 
