@@ -296,17 +296,37 @@ async fn compare_stage(question: &Question, setting: &Setting, when: When, findi
     compare_counts(wanted, tally, &stage.attendance_percent, findings, "");
     findings.compare("stage", wanted.stage.as_ref(), &stage_name(stage.stage));
     findings.compare("too_little", wanted.too_little.as_ref(), &stage.too_little_data);
-    let year_tally = stage.year_tally.unwrap_or_default();
-    let mut thresholds = absence(stage.persistent_absence, stage.severe_absence, year_tally);
-    thresholds.sort();
-    let mut expected = wanted.thresholds.clone();
-    if let Some(expected) = &mut expected {
-        expected.sort();
-    }
-    findings.compare("thresholds", expected.as_ref(), &thresholds);
+    compare_thresholds(wanted, &stage, setting, when, findings).await;
     for of_enrolment in &wanted.enrolments {
         compare_enrolment(of_enrolment, &stage, setting, day, findings);
     }
+}
+
+/// Compares the complete list of what was reached. The stage tells of persistent and severe absence as well.
+async fn compare_thresholds(
+    wanted: &Wanted,
+    stage: &pb::PupilStage,
+    setting: &Setting,
+    when: When,
+    findings: &mut Findings<'_>,
+) {
+    let Some(wanted) = &wanted.thresholds else {
+        return;
+    };
+    let mut expected = wanted.clone();
+    expected.sort();
+    match setting.thresholds(when).await {
+        Ok(mut found) => {
+            found.sort();
+            findings.compare("thresholds", Some(&expected), &found);
+        }
+        Err(refusal) => findings.refused("thresholds", &refusal),
+    }
+    let of_absence = |threshold: &String| threshold.starts_with("persistent ") || threshold.starts_with("severe ");
+    expected.retain(of_absence);
+    let year_tally = stage.year_tally.unwrap_or_default();
+    let found = absence(stage.persistent_absence, stage.severe_absence, year_tally);
+    findings.compare("persistent and severe absence", Some(&expected), &found);
 }
 
 fn compare_counts(wanted: &Wanted, tally: pb::Tally, percent: &str, findings: &mut Findings<'_>, prefix: &str) {
