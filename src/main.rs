@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use graduated_response::cli::connect::{EndpointArgs, TrustArgs};
-use graduated_response::cli::{calendar, demo, doctor, establishments, explain, import, migrate, serve, stages};
+use graduated_response::cli::{calendar, demo, doctor, establishments, explain, import, migrate, serve, stages, watch};
 use graduated_response::telemetry::{self, TelemetryArgs};
 
 /// Which stage of its trust's graduated response is each pupil at, why, and what has to be done.
@@ -69,6 +69,12 @@ enum Command {
         #[command(flatten)]
         args: explain::ExplainArgs,
     },
+    Watch {
+        #[command(flatten)]
+        trust: TrustArgs,
+        #[command(flatten)]
+        args: watch::WatchArgs,
+    },
     Doctor(doctor::DoctorArgs),
 }
 
@@ -117,6 +123,10 @@ async fn main() -> ExitCode {
         }
         Command::Stages { trust, args } => match trust.connect().await {
             Ok((connection, trust)) => stages::run(&args, connection.channel, trust).await,
+            Err(error) => Err(error),
+        },
+        Command::Watch { trust, args } => match trust.connect().await {
+            Ok((connection, trust)) => watch::run(&args, connection.channel, trust).await,
             Err(error) => Err(error),
         },
         Command::Explain { trust, args } => match trust.connect().await {

@@ -14,6 +14,7 @@ mod point_read;
 mod report;
 mod rig;
 mod service;
+mod watch_delay;
 mod year;
 
 use std::process::ExitCode;
@@ -34,6 +35,7 @@ const MEASUREMENTS: &[(&str, Measure)] = &[
     (ingest_year::NAME, |rig| Box::pin(ingest_year::measure(rig))),
     (ingest_session::NAME, |rig| Box::pin(ingest_session::measure(rig))),
     (point_read::NAME, |rig| Box::pin(point_read::measure(rig))),
+    (watch_delay::NAME, |rig| Box::pin(watch_delay::measure(rig))),
 ];
 
 #[tokio::main]

@@ -13,3 +13,4 @@ pub mod migrate;
 mod output;
 pub mod serve;
 pub mod stages;
+pub mod watch;

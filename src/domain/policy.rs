@@ -204,6 +204,15 @@ impl PolicyTimeline {
         own.or_else(of_trust).unwrap_or(&self.first)
     }
 
+    /// Every policy that was in force at some time.
+    pub fn every_policy(&self) -> Vec<&VersionedPolicy> {
+        let all = self
+            .activations
+            .iter()
+            .filter_map(|(_, activation)| activation.policy.as_deref());
+        all.chain([self.first.as_ref()]).collect()
+    }
+
     /// A policy that was in force at some time, by its version.
     pub fn version(&self, version: i32) -> Option<&VersionedPolicy> {
         let mut all = self

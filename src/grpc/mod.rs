@@ -18,5 +18,6 @@ pub mod sessions;
 pub mod stages;
 pub mod status;
 mod summaries;
+mod thresholds;
 pub mod transitions;
 pub mod update_mask;

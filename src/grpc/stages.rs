@@ -7,6 +7,7 @@ use super::convert::{
     count, optional_date, optional_school_key, pupil_key, school_key, stage, timestamp, to_category, to_code, to_date,
     to_session, to_stage, to_tally, to_timestamp, trust_id,
 };
+use super::thresholds;
 use super::transitions::{self, TransitionStream};
 use super::{forecasts, page_token, summaries};
 use crate::domain::assessment::EnrolmentAssessment;
@@ -238,6 +239,60 @@ impl StageService for StageHandler {
     ) -> Result<Response<pb::GetTransitionFeedResponse>, Status> {
         let answer = transitions::feed(&self.service, request.get_ref()).await?;
         Ok(Response::new(answer))
+    }
+
+    async fn list_pupil_thresholds(
+        &self,
+        request: Request<pb::ListPupilThresholdsRequest>,
+    ) -> Result<Response<pb::ListPupilThresholdsResponse>, Status> {
+        Ok(Response::new(
+            thresholds::of_pupil(&self.service, request.into_inner()).await?,
+        ))
+    }
+
+    async fn list_threshold_events(
+        &self,
+        request: Request<pb::ListThresholdEventsRequest>,
+    ) -> Result<Response<pb::ListThresholdEventsResponse>, Status> {
+        Ok(Response::new(
+            thresholds::list(&self.service, request.into_inner()).await?,
+        ))
+    }
+
+    async fn export_threshold_return(
+        &self,
+        request: Request<pb::ExportThresholdReturnRequest>,
+    ) -> Result<Response<pb::ExportThresholdReturnResponse>, Status> {
+        Ok(Response::new(
+            thresholds::export(&self.service, request.into_inner()).await?,
+        ))
+    }
+
+    async fn record_penalty_notice(
+        &self,
+        request: Request<pb::RecordPenaltyNoticeRequest>,
+    ) -> Result<Response<pb::RecordPenaltyNoticeResponse>, Status> {
+        Ok(Response::new(
+            thresholds::record_notice(&self.service, request.into_inner()).await?,
+        ))
+    }
+
+    async fn cancel_penalty_notice(
+        &self,
+        request: Request<pb::CancelPenaltyNoticeRequest>,
+    ) -> Result<Response<pb::CancelPenaltyNoticeResponse>, Status> {
+        Ok(Response::new(
+            thresholds::cancel_notice(&self.service, request.into_inner()).await?,
+        ))
+    }
+
+    async fn list_penalty_notices(
+        &self,
+        request: Request<pb::ListPenaltyNoticesRequest>,
+    ) -> Result<Response<pb::ListPenaltyNoticesResponse>, Status> {
+        Ok(Response::new(
+            thresholds::list_notices(&self.service, request.into_inner()).await?,
+        ))
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use uuid::Uuid;
 
 use super::error::Resource;
+use super::judging::timeline_of;
 use super::period::{Period, PeriodQuery};
 use super::transaction::finish;
 use super::{Service, ServiceError};
@@ -105,7 +106,7 @@ impl Service {
         let period = asked.period.resolve(self.moment())?;
         let mut transaction = self.store.begin(trust).await?;
         let read = async {
-            super::judging::timeline_of(&mut transaction, trust).await?;
+            timeline_of(&mut transaction, trust).await?;
             let (one, whole) = match &asked.school {
                 None => (None, Whole::Trust),
                 Some(key) => {

@@ -43,6 +43,8 @@ pub enum Resource {
     Hold,
     /// A version of a catalogue.
     Catalogue,
+    /// A penalty notice.
+    Notice,
     /// A school's calendar of an academic year.
     Calendar,
 }
@@ -59,6 +61,7 @@ impl Resource {
             Resource::Job => "job",
             Resource::Hold => "hold",
             Resource::Catalogue => "catalogue",
+            Resource::Notice => "penalty notice",
             Resource::Calendar => "calendar",
         }
     }

@@ -9,7 +9,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use uuid::Uuid;
 
 use super::error::Resource;
-use super::{Service, ServiceError};
+use super::{Service, ServiceError, thresholds};
 use crate::domain::assessment::{Assessment, Rules, assess};
 use crate::domain::calendar::Calendars;
 use crate::domain::hold::Hold;
@@ -454,6 +454,8 @@ pub(super) async fn judge_pupils(
     let mut judging = Judging::open(transaction, trust, moment, cause).await?;
     judging.judge_locked(transaction, trust, &rows).await?;
     let transitions = judging.transitions();
+    let pupils: Vec<Uuid> = rows.iter().map(|row| row.pupil_id).collect();
+    thresholds::reevaluate(transaction, trust, &pupils, &[], moment, None).await?;
     judging.write(transaction, trust, None).await?;
     Ok(transitions)
 }

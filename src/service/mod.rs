@@ -23,6 +23,7 @@ pub mod schools;
 pub mod sessions;
 pub mod stages;
 pub mod summaries;
+pub mod thresholds;
 mod transaction;
 pub mod transitions;
 pub mod trusts;

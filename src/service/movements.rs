@@ -3,6 +3,7 @@
 use chrono::NaiveDate;
 
 use super::error::Resource;
+use super::judging::timeline_of;
 use super::transaction::finish;
 use super::{Service, ServiceError};
 use crate::domain::identifiers::{SchoolKey, TrustId};
@@ -75,7 +76,7 @@ impl Service {
         }
         let mut transaction = self.store.begin(trust).await?;
         let read = async {
-            super::judging::timeline_of(&mut transaction, trust).await?;
+            timeline_of(&mut transaction, trust).await?;
             let school = match &asked.school {
                 None => None,
                 Some(key) => {

@@ -4,6 +4,7 @@ use chrono::NaiveDate;
 use uuid::Uuid;
 
 use super::error::Resource;
+use super::judging::timeline_of;
 use super::transaction::finish;
 use super::{Page, PageOf, Service, ServiceError};
 use crate::domain::calendar::Calendars;
@@ -79,6 +80,7 @@ impl Service {
         let moment = self.moment();
         let mut transaction = self.store.begin(trust).await?;
         let read = async {
+            timeline_of(&mut transaction, trust).await?;
             let school = match &asked.school {
                 None => None,
                 Some(key) => {

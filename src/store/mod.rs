@@ -28,6 +28,7 @@ pub mod schools;
 pub mod stage_reader;
 pub mod stages;
 pub mod summaries;
+pub mod thresholds;
 pub mod transitions;
 pub mod trusts;
 

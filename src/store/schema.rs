@@ -132,6 +132,19 @@ diesel::table! { school_sessions (trust_id, school_id, academic_year) {
     trust_id -> Uuid, school_id -> Uuid, academic_year -> SmallInt, marked -> Binary,
 } }
 
+diesel::table! { threshold_events (trust_id, event_id) {
+    trust_id -> Uuid, event_id -> Uuid, pupil_id -> Uuid, kind -> SmallInt, academic_year -> SmallInt,
+    proved_by -> Integer, sessions -> Array<Integer>, raised_at -> Timestamptz, request_id -> Nullable<Uuid>,
+    cleared_at -> Nullable<Timestamptz>, cleared_request_id -> Nullable<Uuid>,
+} }
+
+diesel::table! { penalty_notices (trust_id, notice_id) {
+    trust_id -> Uuid, notice_id -> Uuid, pupil_id -> Uuid, issued_on -> Date, reference -> Text,
+    sessions -> Array<Integer>, recorded_by_name -> Text, recorded_by_position -> Text, recorded_at -> Timestamptz,
+    request_id -> Nullable<Uuid>, cancelled_reason -> Nullable<Text>, cancelled_by_name -> Nullable<Text>,
+    cancelled_by_position -> Nullable<Text>, cancelled_at -> Nullable<Timestamptz>,
+} }
+
 diesel::allow_tables_to_appear_in_same_query!(
     pupil_stages,
     registers,
@@ -142,4 +155,5 @@ diesel::allow_tables_to_appear_in_same_query!(
     policies,
     policy_activations,
     holds,
+    threshold_events,
 );

@@ -9,7 +9,7 @@ use graduated_response::proto as pb;
 use tokio_postgres::Client;
 
 use super::common::World;
-use super::common::world::{at, enrolment, item, pb_date, person, pupil_input, school_days};
+use super::common::world::{at, by_id, enrolment, item, pb_date, person, pupil_input, school_days};
 
 /// A world with two trusts, each of which has a row in every table: their UUIDs.
 async fn world_of_two_trusts() -> (World, [String; 2]) {
@@ -39,6 +39,14 @@ async fn world_of_two_trusts() -> (World, [String; 2]) {
             ..pb::ProgressActionRequest::default()
         };
         world.actions().progress_action(begin).await.unwrap();
+        let notice = pb::RecordPenaltyNoticeRequest {
+            trust_id: trust.clone(),
+            pupil: Some(by_id(&pupil)),
+            issued_on: Some(pb_date("2025-09-30")),
+            recorded_by: Some(person()),
+            ..pb::RecordPenaltyNoticeRequest::default()
+        };
+        world.stages().record_penalty_notice(notice).await.unwrap();
         world.hold(&pupil, pb::Stage::Five, "2025-10-31").await;
         let policy = world.policy(pb::PolicySettings::default()).await;
         world.activate(policy, "").await;
@@ -53,9 +61,6 @@ async fn world_of_two_trusts() -> (World, [String; 2]) {
             ..pb::UpdateCalendarRequest::default()
         };
         world.admin().update_calendar(calendar).await.unwrap();
-        world.hold(&pupil, pb::Stage::Five, "2025-10-31").await;
-        let policy = world.policy(pb::PolicySettings::default()).await;
-        world.activate(policy, "").await;
     }
     (world, trusts)
 }

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::super::jobs::{Asked, JobKind};
 use super::super::judging::{Judging, Moment};
 use super::super::transaction::finish;
-use super::super::{Service, ServiceError};
+use super::super::{Service, ServiceError, thresholds};
 use super::preview::{Proposal, Proposed, look_up};
 use crate::domain::identifiers::{SchoolId, SchoolKey, TrustId};
 use crate::domain::person::Person;
@@ -133,6 +133,7 @@ impl Service {
         let mut counted = stages::counted(transaction, trust, moment.year, moment.today).await?;
         counted.retain(|found| proposed.school.is_none_or(|school| found.home_school == Some(school.0)));
         let total = counted.len();
+        let pupils: Vec<Uuid> = counted.iter().map(|found| found.row.pupil_id).collect();
         let (before, mut judging) = (proposed.now, Judging::new(proposed.then, moment, Cause::Policy));
         let mut by_record = Vec::new();
         for CountedStage {
@@ -156,6 +157,7 @@ impl Service {
             done += rows.len();
         }
         let moved = judging.transitions();
+        thresholds::reevaluate(transaction, trust, &pupils, &[], moment, None).await?;
         judging.write(transaction, trust, None).await?;
         Ok(ActivationOutcome { pupils: total, moved })
     }

@@ -14,7 +14,7 @@ use super::error::{FieldViolation, Rejection, Warning};
 use super::judging::Judging;
 use super::recorded::{self, Recorded, Request};
 use super::transaction::{existing_pupil, finish, retry};
-use super::{Page, PageOf, Service, ServiceError, one_more};
+use super::{Page, PageOf, Service, ServiceError, one_more, thresholds};
 use crate::domain::code::AttendanceCode;
 use crate::domain::identifiers::{PupilKey, SchoolKey, TrustId};
 use crate::domain::person::Person;
@@ -155,7 +155,9 @@ impl Service {
         // Before judging, which may follow a calendar that is drawn from these.
         calendars::note_sessions(transaction, trust, &session_notes).await?;
         judging.corrected(revisions.iter().map(|revision| revision.pupil_id));
+        let (touched, ahead) = ledger.pupils_near_thresholds();
         ledger.judge(transaction, trust, &mut judging).await?;
+        thresholds::reevaluate(transaction, trust, &touched, &ahead, moment, Some(request.id)).await?;
         outcome.transitions = judging.transitions();
         let recorded = recorded::record(transaction, trust, request, outcome, moment.now).await?;
         judging.write(transaction, trust, Some(request.id)).await?;

@@ -22,6 +22,8 @@ use super::database::{connect, database};
 /// A service on a port of its own, with a trust.
 pub struct World {
     pub url: String,
+    /// The service's address.
+    pub endpoint: String,
     pub channel: Channel,
     pub clock: Clock,
     /// The use cases that the port serves.
@@ -113,9 +115,14 @@ impl World {
         tokio::spawn(graduated_response::server::serve(listener, service.clone(), async {
             let _ = stopped.await;
         }));
-        let channel = Endpoint::from_shared(endpoint).unwrap().connect().await.unwrap();
+        let channel = Endpoint::from_shared(endpoint.clone())
+            .unwrap()
+            .connect()
+            .await
+            .unwrap();
         let mut world = World {
             url,
+            endpoint,
             channel,
             clock,
             service,

@@ -1,0 +1,1 @@
+DROP TABLE penalty_notices, threshold_events;
