@@ -379,7 +379,8 @@ fn for_people(report: &ExplainReport) -> String {
 
 /// The actions, those of the same stage and for the same people together under one heading that names both.
 fn actions_for_people(actions: &[ActionReport]) -> String {
-    let mut groups: Vec<((&str, &[String]), Vec<&ActionReport>)> = Vec::new();
+    type Group<'a> = ((&'a str, &'a [String]), Vec<&'a ActionReport>);
+    let mut groups: Vec<Group<'_>> = Vec::new();
     for action in actions {
         let heading = (action.stage.as_str(), action.responsible_roles.as_slice());
         match groups.iter_mut().find(|(known, _)| *known == heading) {

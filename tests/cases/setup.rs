@@ -244,7 +244,8 @@ impl Setting {
     /// Records marks in one batch: one item a register and academic year, and one for each mark whose session there is not.
     async fn record(&mut self, marks: &BTreeMap<Register, Mark>) -> Result<(), Refusal> {
         let mut items: Vec<(String, pb::SessionItem)> = Vec::new();
-        let mut years: BTreeMap<(&str, i32), Vec<(NaiveDate, bool, i32)>> = BTreeMap::new();
+        type OfYear = Vec<(NaiveDate, bool, i32)>;
+        let mut years: BTreeMap<(&str, i32), OfYear> = BTreeMap::new();
         for ((school, place), mark) in marks {
             let number = match mark {
                 Mark::Code(code) => i32::from(code.byte()),

@@ -35,9 +35,6 @@ pub enum Step {
         morning: usize,
         afternoon: usize,
     },
-    Transfer {
-        pupil: usize,
-    },
     Hold {
         pupil: usize,
         stage: usize,
@@ -101,7 +98,6 @@ fn step() -> impl Strategy<Value = Step> {
         8 => marks,
         4 => week,
         5 => days,
-        // 1 => pupil.clone().prop_map(|pupil| Step::Transfer { pupil }),
         1 => hold,
         1 => delay,
         1 => pupil.prop_map(|pupil| Step::ConfirmFall { pupil }),

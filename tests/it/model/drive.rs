@@ -164,7 +164,6 @@ impl Drive {
                 let sessions: Vec<_> = days.flat_map(of_day).collect();
                 self.mark(*pupil, 0, &sessions).await?;
             }
-            Step::Transfer { pupil } => self.transfer(*pupil).await?,
             Step::Hold { pupil, stage, days } => {
                 self.hold(*pupil, HoldKind::AtLeast(*stage), u64::from(*days)).await?;
             }
@@ -251,35 +250,6 @@ impl Drive {
                 afternoon,
                 code: (code != "-").then_some(code),
             });
-        }
-        Ok(())
-    }
-
-    async fn transfer(&mut self, pupil: usize) -> Result<(), Disagreement> {
-        let spans = &self.model.enrolments[pupil];
-        let current = *spans.last().unwrap();
-        if spans.iter().any(|span| span.subsidiary) || current.start > self.today {
-            return Ok(());
-        }
-        let refused = self.model.marked_after(pupil, current.school, self.today);
-        let before = spans.clone();
-        let spans = &mut self.model.enrolments[pupil];
-        spans.last_mut().unwrap().end = Some(self.today);
-        spans.push(Span {
-            school: 1 - current.school,
-            subsidiary: false,
-            start: self.today + Days::new(1),
-            end: None,
-        });
-        let input = pupil_input(&format!("pupil-{pupil}"), &self.contract_enrolments(pupil));
-        let answer = self
-            .world
-            .upsert(vec![input])
-            .await
-            .map_err(|status| status.to_string())?;
-        agree("transfer taken", &!refused, &answer.rejections.is_empty())?;
-        if refused {
-            self.model.enrolments[pupil] = before;
         }
         Ok(())
     }

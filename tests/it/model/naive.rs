@@ -274,36 +274,6 @@ struct Held {
 }
 
 impl Naive {
-    /// The mark at a session as it is now.
-    pub fn mark(&self, pupil: usize, school: SchoolPlace, date: NaiveDate, afternoon: bool) -> Option<&'static str> {
-        let session = (pupil, school, date, afternoon);
-        let of_session = self.happened.iter().rev().find_map(|(_, happening)| match happening {
-            Happening::Mark {
-                pupil,
-                school,
-                date,
-                afternoon,
-                code,
-            } if (*pupil, *school, *date, *afternoon) == session => Some(*code),
-            _ => None,
-        });
-        of_session.flatten()
-    }
-
-    /// Whether a pupil has marks at a school after a day.
-    pub fn marked_after(&self, pupil: usize, school: SchoolPlace, day: NaiveDate) -> bool {
-        self.happened.iter().any(|(_, happening)| match happening {
-            Happening::Mark {
-                pupil: of,
-                school: at,
-                date,
-                afternoon,
-                ..
-            } => *of == pupil && *at == school && *date > day && self.mark(pupil, school, *date, *afternoon).is_some(),
-            _ => false,
-        })
-    }
-
     /// The enrolment by which a day is judged: main or sole before subsidiary.
     fn home(&self, pupil: usize, date: NaiveDate) -> SchoolPlace {
         let spans = &self.enrolments[pupil];
