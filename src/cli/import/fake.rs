@@ -120,6 +120,10 @@ impl AdminService for Fake {
         create_school CreateSchoolRequest CreateSchoolResponse;
         update_school UpdateSchoolRequest UpdateSchoolResponse;
         get_server_info GetServerInfoRequest GetServerInfoResponse;
+        get_calendar GetCalendarRequest GetCalendarResponse;
+        list_calendars ListCalendarsRequest ListCalendarsResponse;
+        update_calendar UpdateCalendarRequest UpdateCalendarResponse;
+        import_calendar ImportCalendarRequest ImportCalendarResponse;
         create_policy CreatePolicyRequest CreatePolicyResponse;
         update_policy UpdatePolicyRequest UpdatePolicyResponse;
         get_policy GetPolicyRequest GetPolicyResponse;
@@ -137,10 +141,6 @@ impl AdminService for Fake {
         get_catalogue GetCatalogueRequest GetCatalogueResponse;
         list_catalogues ListCataloguesRequest ListCataloguesResponse;
         activate_catalogue ActivateCatalogueRequest ActivateCatalogueResponse;
-        get_calendar GetCalendarRequest GetCalendarResponse;
-        list_calendars ListCalendarsRequest ListCalendarsResponse;
-        update_calendar UpdateCalendarRequest UpdateCalendarResponse;
-        import_calendar ImportCalendarRequest ImportCalendarResponse;
     }
 }
 
