@@ -269,3 +269,32 @@ async fn a_policy_of_the_last_weeks_counts_school_weeks_by_the_calendar() {
     assert_eq!(give(&world, request).await.unwrap().transitions, 1);
     assert_eq!(world.stage(&pupil).await.stage(), pb::Stage::Universal);
 }
+
+#[tokio::test]
+async fn a_change_of_calendar_raises_and_clears_thresholds_that_count_school_weeks() {
+    let world = World::on("2025-11-28").await;
+    let school = world.school("100001").await;
+    let pupil = world.pupil("one", &school).await;
+    for (from, to) in [("2025-09-08", "2025-10-24"), ("2025-11-03", "2025-11-28")] {
+        world.record_days(&pupil, from, to, "/", "\\").await;
+    }
+    // Five sessions in the first of eleven school weeks, and five in the last.
+    for (from, to) in [("2025-09-08", "2025-09-12"), ("2025-11-24", "2025-11-28")] {
+        world.record_days(&pupil, from, to, "O", "\\").await;
+    }
+    let events = async || {
+        let request = pb::ListThresholdEventsRequest {
+            trust_id: world.trust_id.clone(),
+            ..pb::ListThresholdEventsRequest::default()
+        };
+        let answer = world.stages().list_threshold_events(request).await.unwrap();
+        answer.into_inner().events.len()
+    };
+    assert_eq!(events().await, 0, "ten sessions within eleven weeks");
+    let mut closed = update(&world, "100001");
+    closed.notes.push(note(Closure, "2025-09-15", "2025-09-26", "Flooded"));
+    give(&world, closed).await.unwrap();
+    assert_eq!(events().await, 1, "within nine");
+    give(&world, update(&world, "100001")).await.unwrap();
+    assert_eq!(events().await, 0);
+}
