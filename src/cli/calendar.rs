@@ -17,6 +17,10 @@ use crate::proto::{self, GetCalendarRequest, ImportCalendarRequest, ImportCalend
 
 /// Shows a school's calendar, or imports term dates.
 #[derive(clap::Args, Clone, Debug)]
+#[command(after_help = "\
+Examples:
+  graduated-response calendar show --school 999002
+  graduated-response calendar import terms.ics --school 999002 --year 2025 --dry-run")]
 pub struct CalendarArgs {
     #[command(subcommand)]
     command: CalendarCommand,
