@@ -2,6 +2,7 @@
 //! `serve`, `migrate` and `doctor` alone know the database.
 
 pub mod attendance;
+pub mod calendar;
 pub mod classify;
 pub mod connect;
 pub mod demo;

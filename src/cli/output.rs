@@ -25,6 +25,19 @@ pub fn print_json(value: &impl Serialize) -> Result<(), CommandError> {
     print(&format!("{text}\n"))
 }
 
+/// How wide a table of sentences is, which are folded to fit.
+pub const COLUMNS: u16 = 100;
+
+/// A table without lines and without a header, folded to [`COLUMNS`].
+pub fn folded() -> Table {
+    let mut table = Table::new();
+    table
+        .load_preset(presets::NOTHING)
+        .set_content_arrangement(comfy_table::ContentArrangement::Dynamic)
+        .set_width(COLUMNS);
+    table
+}
+
 /// A table without lines, the columns from `numbers_from` on aligned to the right.
 pub fn table(header: &[&str], numbers_from: usize) -> Table {
     let mut table = Table::new();

@@ -68,7 +68,7 @@ pub struct ServeArgs {
         default_value = "127.0.0.1:50051"
     )]
     listen: SocketAddr,
-    /// How many database connections at the most.
+    /// How many database connections at the most, besides the two that reads of single stages have for their own.
     #[arg(long, env = "GRADUATED_RESPONSE_CONNECTIONS", value_name = "N", default_value_t = 16)]
     connections: usize,
     /// For how many days after it was recorded a transition can be watched. Transitions are never deleted: ListTransitions
