@@ -4,7 +4,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use graduated_response::cli::connect::{EndpointArgs, TrustArgs};
-use graduated_response::cli::{demo, doctor, establishments, explain, import, migrate, serve, stages, watch};
+use graduated_response::cli::{
+    calendar, classify, demo, doctor, establishments, explain, forecast, import, migrate, serve, stages, watch,
+};
 use graduated_response::telemetry::{self, TelemetryArgs};
 
 /// Which stage of its trust's graduated response is each pupil at, why, and what has to be done.
@@ -54,6 +56,12 @@ enum Command {
         #[command(flatten)]
         args: establishments::SchoolsArgs,
     },
+    Calendar {
+        #[command(flatten)]
+        trust: TrustArgs,
+        #[command(flatten)]
+        args: calendar::CalendarArgs,
+    },
     Import {
         #[command(flatten)]
         trust: TrustArgs,
@@ -71,6 +79,18 @@ enum Command {
         trust: TrustArgs,
         #[command(flatten)]
         args: explain::ExplainArgs,
+    },
+    Forecast {
+        #[command(flatten)]
+        trust: TrustArgs,
+        #[command(flatten)]
+        args: forecast::ForecastArgs,
+    },
+    Classify {
+        #[command(flatten)]
+        endpoint: EndpointArgs,
+        #[command(flatten)]
+        args: classify::ClassifyArgs,
     },
     Watch {
         #[command(flatten)]
@@ -109,6 +129,10 @@ async fn main() -> ExitCode {
             Ok((connection, trust)) => establishments::schools(&args, connection.channel, trust).await,
             Err(error) => Err(error),
         },
+        Command::Calendar { trust, args } => match trust.connect().await {
+            Ok((connection, trust)) => calendar::run(&args, connection.channel, trust).await,
+            Err(error) => Err(error),
+        },
         Command::Import { trust, args } => {
             return match trust.connect_lazily(args.dry_run).await {
                 Ok((connection, trust)) => import::run(args, connection.channel, trust)
@@ -133,6 +157,14 @@ async fn main() -> ExitCode {
         },
         Command::Explain { trust, args } => match trust.connect().await {
             Ok((connection, trust)) => explain::run(&args, connection.channel, trust).await,
+            Err(error) => Err(error),
+        },
+        Command::Forecast { trust, args } => match trust.connect().await {
+            Ok((connection, trust)) => forecast::run(&args, connection.channel, trust).await,
+            Err(error) => Err(error),
+        },
+        Command::Classify { endpoint, args } => match endpoint.connect().await {
+            Ok(connection) => classify::run(&args, connection.channel).await,
             Err(error) => Err(error),
         },
     };

@@ -53,7 +53,7 @@ pub enum PupilArgument {
 }
 
 /// Reads a pupil from an argument.
-fn parse_pupil(text: &str) -> Result<PupilArgument, String> {
+pub(super) fn parse_pupil(text: &str) -> Result<PupilArgument, String> {
     if let Ok(id) = Uuid::parse_str(text.trim()) {
         return Ok(PupilArgument::Id(id));
     }
@@ -257,7 +257,7 @@ fn report(explanation: ExplainPupilStageResponse, actions: Vec<Action>) -> Resul
 }
 
 /// A band in words: `above 90% and below 93%`.
-fn band_text(band: &proto::Band) -> String {
+pub(super) fn band_text(band: &proto::Band) -> String {
     let bound = |tenths: i32| match tenths % 10 {
         0 => format!("{}%", tenths / 10),
         tenth => format!("{}.{tenth}%", tenths / 10),
@@ -379,7 +379,8 @@ fn for_people(report: &ExplainReport) -> String {
 
 /// The actions, those of the same stage and for the same people together under one heading that names both.
 fn actions_for_people(actions: &[ActionReport]) -> String {
-    let mut groups: Vec<((&str, &[String]), Vec<&ActionReport>)> = Vec::new();
+    type Group<'a> = ((&'a str, &'a [String]), Vec<&'a ActionReport>);
+    let mut groups: Vec<Group<'_>> = Vec::new();
     for action in actions {
         let heading = (action.stage.as_str(), action.responsible_roles.as_slice());
         match groups.iter_mut().find(|(known, _)| *known == heading) {

@@ -61,6 +61,18 @@ pub fn date_text(date: Option<&proto::Date>) -> String {
         .unwrap_or_default()
 }
 
+/// A session of the contract as text, `2026-06-26 AM`; empty where there is none.
+pub fn session_text(session: Option<&proto::Session>) -> String {
+    let half = |session: &proto::Session| match session.half() {
+        proto::SessionHalf::Am => " AM",
+        proto::SessionHalf::Pm => " PM",
+        proto::SessionHalf::Unspecified => "",
+    };
+    session
+        .map(|session| date_text(session.date.as_ref()) + half(session))
+        .unwrap_or_default()
+}
+
 /// A date as the contract writes it.
 pub fn proto_date(date: NaiveDate) -> proto::Date {
     // Month and day are below 32.

@@ -353,7 +353,7 @@ impl Service {
                 .map(|enrolment| enrolment.span.school.0)
                 .collect();
             let calendars = calendars_of(&mut transaction, trust, &schools).await?;
-            let current = stages_of(&mut transaction, trust, moment.year, &[pupil.0]).await?;
+            let current = stages_of(&transaction, trust, moment.year, &[pupil.0]).await?;
             Ok((pupil, record, timeline.known_at(known_at), holds, calendars, current))
         }
         .await;

@@ -181,7 +181,8 @@ pub async fn stages_of(
         year: year.start_year(),
         pupils,
     };
-    let rows: Vec<(Uuid, Option<StageValues>, Option<TallyValues>, Option<i32>)> = query.load(&mut conn).await?;
+    type Row = (Uuid, Option<StageValues>, Option<TallyValues>, Option<i32>);
+    let rows: Vec<Row> = query.load(&mut conn).await?;
     let mut stages: Vec<StageWithTally> = Vec::with_capacity(pupils.len());
     let (mut answered, mut last_answered) = (0, None);
     for (pupil_id, stage, tally, rules) in rows {
