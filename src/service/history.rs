@@ -48,13 +48,7 @@ pub(super) async fn record_known_at(
             before: revision.old,
         });
     }
-    let mut schools: Vec<Uuid> = record
-        .enrolments
-        .iter()
-        .map(|enrolment| enrolment.span.school.0)
-        .collect();
-    schools.sort_unstable();
-    schools.dedup();
+    let schools = records::schools_of([&record]);
     let enrolments: Vec<Uuid> = record.enrolments.iter().map(|enrolment| enrolment.id.0).collect();
     for entry in history::first_entries_after(transaction, trust, &schools, years, &enrolments, known_at).await? {
         let FirstEntry {

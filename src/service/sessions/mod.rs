@@ -157,7 +157,8 @@ impl Service {
         judging.corrected(revisions.iter().map(|revision| revision.pupil_id));
         let (touched, ahead) = ledger.pupils_near_thresholds();
         ledger.judge(transaction, trust, &mut judging).await?;
-        thresholds::reevaluate(transaction, trust, &touched, &ahead, moment, Some(request.id)).await?;
+        let (timeline, named) = (judging.timeline(), Some(request.id));
+        thresholds::reevaluate(transaction, trust, timeline, &touched, &ahead, moment, named).await?;
         outcome.transitions = judging.transitions();
         let recorded = recorded::record(transaction, trust, request, outcome, moment.now).await?;
         judging.write(transaction, trust, Some(request.id)).await?;
