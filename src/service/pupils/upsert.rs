@@ -10,9 +10,10 @@ use super::plan::{self, Effect, Planner, Stored, StoredPupil};
 use super::{Pupil, PupilInput, load_one, parts_of};
 use crate::domain::identifiers::{PupilKey, SchoolKey, TrustId};
 use crate::service::error::{FieldViolation, Rejection, Resource, Warning};
+use crate::service::judging::timeline_of;
 use crate::service::recorded::{self, Recorded, Request};
 use crate::service::transaction::{finish, retry};
-use crate::service::{Service, ServiceError};
+use crate::service::{Service, ServiceError, thresholds};
 use crate::store::pupils::writes::{self, Writing};
 use crate::store::{StoreError, policies, pupils, schools, stages};
 
@@ -115,10 +116,15 @@ impl Service {
             });
         }
         let Planner { writes, warnings, .. } = planner;
+        let concerned = plan::bear_on_thresholds(&writes, &stored);
         outcome.warnings_total = warnings.len();
         outcome.warnings = warnings;
         outcome.warnings.truncate(self.limits.warnings_max);
         writes::write(conn, trust, writing, &writes).await?;
+        if !concerned.is_empty() {
+            let timeline = timeline_of(conn, trust).await?;
+            thresholds::reevaluate(conn, trust, &timeline, &concerned, None, self.moment(), Some(asked.id)).await?;
+        }
 
         recorded::record(conn, trust, asked, outcome, writing.now).await
     }

@@ -155,10 +155,9 @@ impl Service {
         // Before judging, which may follow a calendar that is drawn from these.
         calendars::note_sessions(transaction, trust, &session_notes).await?;
         judging.corrected(revisions.iter().map(|revision| revision.pupil_id));
-        let (touched, ahead) = ledger.pupils_near_thresholds();
+        let touched = ledger.touched();
         ledger.judge(transaction, trust, &mut judging).await?;
-        let (timeline, named) = (judging.timeline(), Some(request.id));
-        thresholds::reevaluate(transaction, trust, timeline, &touched, &ahead, moment, named).await?;
+        thresholds::thresholds_of_batch(transaction, trust, judging.timeline(), touched, moment, request.id).await?;
         outcome.transitions = judging.transitions();
         let recorded = recorded::record(transaction, trust, request, outcome, moment.now).await?;
         judging.write(transaction, trust, Some(request.id)).await?;
