@@ -96,12 +96,12 @@ fn week_falls(timeline: &Timeline, tenths: u64, as_of: NaiveDate) -> Vec<Thresho
             sessions.push(session);
         }
     }
-    // The week of the day is over once no school day of it is to come.
+    // The week of the day is over once no session of it is to come.
     let monday = monday_of(as_of);
-    let goes_on = timeline
-        .days
-        .iter()
-        .any(|day| day.date > as_of && day.may_open && monday_of(day.date) == monday);
+    let goes_on = timeline.days.iter().any(|day| {
+        let to_come = day.date > as_of || (day.date == as_of && day.halves[1].nothing());
+        to_come && day.may_open && monday_of(day.date) == monday
+    });
     let is_current = |sessions: &[Session]| sessions.last().is_some_and(|last| monday_of(last.date) == monday);
     if goes_on && weeks.last().is_some_and(|(.., sessions)| is_current(sessions)) {
         weeks.pop();

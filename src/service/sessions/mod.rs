@@ -153,11 +153,14 @@ impl Service {
         registers::append_revisions(transaction, trust, request.id, moment.now, &revisions).await?;
         registers::append_first_entries(transaction, trust, request.id, moment.now, first_entries).await?;
         // Before judging, which may follow a calendar that is drawn from these.
-        calendars::note_sessions(transaction, trust, &session_notes).await?;
+        let mut days = calendars::note_sessions(transaction, trust, &session_notes, moment.today).await?;
+        days.retain(|days| !closed.contains_key(&(days.school, days.year)));
         judging.corrected(revisions.iter().map(|revision| revision.pupil_id));
         let touched = ledger.touched();
         ledger.judge(transaction, trust, &mut judging).await?;
-        thresholds::thresholds_of_batch(transaction, trust, judging.timeline(), touched, moment, request.id).await?;
+        let timeline = judging.timeline();
+        thresholds::thresholds_of_batch(transaction, trust, timeline, touched, moment, request.id).await?;
+        thresholds::thresholds_of_schools(transaction, trust, timeline, &days, moment, request.id).await?;
         outcome.transitions = judging.transitions();
         let recorded = recorded::record(transaction, trust, request, outcome, moment.now).await?;
         judging.write(transaction, trust, Some(request.id)).await?;

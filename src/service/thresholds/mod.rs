@@ -17,15 +17,17 @@ use super::transaction::{existing_pupil, finish};
 use super::trusts::require_trust;
 use super::{Page, PageOf, Service, ServiceError, one_more};
 use crate::domain::identifiers::{PupilKey, SchoolKey, TrustId};
+use crate::domain::marked::HeldChange;
 use crate::domain::policy::PolicyTimeline;
 use crate::domain::record::PupilRecord;
 use crate::domain::session::{AcademicYear, Session};
 use crate::domain::tally::Tally;
 use crate::domain::thresholds::{Threshold, ThresholdKind, ThresholdRules, thresholds};
+use crate::store::calendars::DaysChanged;
 use crate::store::records::schools_of;
 use crate::store::schools::resolve_school;
 use crate::store::thresholds::{self as store, Concern, EventChanges, EventFilter, EventRow};
-use crate::store::{TrustTransaction, calendars, records};
+use crate::store::{TrustTransaction, calendars, records, stages};
 
 /// How many pupils' records are in memory at once.
 const RECORDS_AT_ONCE: usize = 2_500;
@@ -71,6 +73,45 @@ pub(super) async fn thresholds_of_batch(
     }
     let since = Some(AcademicYear::clamped(from.date));
     reevaluate(conn, trust, timeline, &pupils, since, moment, Some(request_id)).await
+}
+
+/// Raises, moves and clears the events of pupils of schools whose days a batch changed, where nobody gave the calendar: a
+/// school day that is heard of late ends rows of illness and narrows windows of pupils of whom the batch wrote nothing.
+pub(super) async fn thresholds_of_schools(
+    conn: &mut AsyncPgConnection,
+    trust: TrustId,
+    timeline: &PolicyTimeline,
+    changed: &[DaysChanged],
+    moment: Moment,
+    request_id: Uuid,
+) -> Result<(), ServiceError> {
+    for days in changed.iter().filter(|days| days.year <= moment.year) {
+        let proved = match days.change {
+            HeldChange::Within => None,
+            HeldChange::WeeksFrom(monday) => Some(store::pupils_proved_from(conn, trust, monday).await?),
+        };
+        if proved.as_ref().is_some_and(Vec::is_empty) {
+            continue;
+        }
+        let mut pupils = calendars::pupils_of_schools(conn, trust, &[days.school], days.year).await?;
+        if let Some(proved) = proved {
+            let proved: HashSet<Uuid> = proved.into_iter().collect();
+            pupils.retain(|pupil| proved.contains(pupil));
+        }
+        // Those of the batch are locked already; where another batch locks them in its own order, one of the two begins anew.
+        stages::lock(conn, trust, &pupils).await?;
+        reevaluate(
+            conn,
+            trust,
+            timeline,
+            &pupils,
+            Some(days.year),
+            moment,
+            Some(request_id),
+        )
+        .await?;
+    }
+    Ok(())
 }
 
 /// Whether any policy names other triggers.
