@@ -3,7 +3,7 @@
 mod ledger;
 mod placing;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
@@ -13,6 +13,7 @@ use self::ledger::Ledger;
 use super::error::{FieldViolation, Rejection, Warning};
 use super::judging::Judging;
 use super::recorded::{self, Recorded, Request};
+use super::thresholds::batch::MarksOfBatch;
 use super::transaction::{existing_pupil, finish, retry};
 use super::{Page, PageOf, Service, ServiceError, one_more, thresholds};
 use crate::domain::code::AttendanceCode;
@@ -21,6 +22,7 @@ use crate::domain::person::Person;
 use crate::domain::register::{CLEAR, LEAVE};
 use crate::domain::session::{AcademicYear, Session, SessionHalf};
 use crate::domain::tally::Tally;
+use crate::domain::thresholds::Bounds;
 use crate::store::TrustTransaction;
 use crate::store::calendars::{self, SchoolYear};
 use crate::store::pupils::resolve_pupils;
@@ -154,11 +156,17 @@ impl Service {
         let mut days = calendars::note_sessions(transaction, trust, &session_notes, moment.today).await?;
         days.retain(|days| !closed.contains_key(&(days.school, days.year)));
         judging.corrected(revisions.iter().map(|revision| revision.pupil_id));
-        let touched = ledger.touched();
-        ledger.judge(transaction, trust, &mut judging).await?;
+        let bounds = Bounds::of(judging.timeline());
+        let marks = MarksOfBatch {
+            touched: ledger.touched(&bounds),
+            loaded: ledger.loaded_years(),
+            in_memory: ledger.holds_every_mark(),
+            record: |place| ledger.record(place),
+        };
         let timeline = judging.timeline();
-        thresholds::thresholds_of_batch(transaction, trust, timeline, touched, moment, request.id).await?;
-        thresholds::thresholds_of_schools(transaction, trust, timeline, &days, moment, request.id).await?;
+        thresholds::batch::raise(transaction, trust, timeline, &bounds, marks, moment, request.id).await?;
+        thresholds::of_schools(transaction, trust, timeline, &days, moment, request.id).await?;
+        ledger.judge(transaction, trust, &mut judging).await?;
         outcome.transitions = judging.transitions();
         let recorded = recorded::record(transaction, trust, request, outcome, moment.now).await?;
         judging.write(transaction, trust, Some(request.id)).await?;
@@ -188,12 +196,12 @@ impl Work {
         ids.sort_unstable();
         ids.dedup();
         let rows = stages::lock(transaction, trust, &ids).await?;
-        let years: HashSet<i16> = batch.items.iter().map(|item| item.year.start_year()).collect();
+        let mut years: BTreeSet<AcademicYear> = batch.items.iter().map(|item| item.year).collect();
+        years.insert(moment.year);
         let window = placing::window_of(&batch.items);
-        let mut load_years: Vec<i16> = years.into_iter().collect();
-        load_years.push(moment.year.start_year());
+        let load_years: Vec<i16> = years.iter().map(|year| year.start_year()).collect();
         let loaded = registers::load(transaction, trust, &ids, &load_years, window, moment.today).await?;
-        let mut ledger = Ledger::new(rows, loaded, window, moment)?;
+        let mut ledger = Ledger::new(rows, loaded, window, years, moment)?;
         for (item, pupil) in batch.items.iter().zip(resolved) {
             let school = match item.school.as_ref().or(batch.school.as_ref()) {
                 None => None,
