@@ -9,11 +9,11 @@ use super::recorded::request_id_reused;
 use super::transaction::{existing_pupil, finish, retry};
 use super::{Page, PageOf, Service, ServiceError, one_more};
 use crate::domain::action::{Action, ActionEntry, ActionName, ActionState, Entry, IllegalMove};
-use crate::domain::identifiers::{PupilKey, TrustId};
+use crate::domain::identifiers::{PupilId, PupilKey, TrustId};
 use crate::domain::person::Person;
 use crate::domain::session::london_date;
 use crate::store::actions::{ActionFilter, ActionKey, NewEntry};
-use crate::store::{actions, stages};
+use crate::store::{StoreError, actions, merges, stages};
 
 /// A move of an action to another state.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +51,113 @@ impl Service {
     /// # Errors
     /// `NotFound` where the trust has no such pupil.
     pub async fn list_pupil_actions(
+        &self,
+        trust: TrustId,
+        pupil: PupilKey,
+        filter: &ActionFilter,
+        page: Page<ActionKey>,
+    ) -> Result<PageOf<Action, ActionKey>, ServiceError> {
+        self.roll_over(trust).await?;
+        let mut transaction = self.store.begin(trust).await?;
+        let outcome = list_pupil_actions(&mut transaction, trust, pupil, filter, page).await;
+        let mut page = finish(transaction, outcome).await?;
+        self.set_due_dates(trust, &mut page.rows).await?;
+        Ok(page)
+    }
+
+    /// Gives actions the dates by which the policies of their episodes want them done.
+    async fn set_due_dates(&self, trust: TrustId, actions: &mut [Action]) -> Result<(), ServiceError> {
+        let mut timeline = self.timeline(trust, 0).await?;
+        let unknown = |action: &Action| {
+            action
+                .policy_version
+                .is_some_and(|version| timeline.version(version).is_none())
+        };
+        if actions.iter().any(unknown) {
+            timeline = self.timeline(trust, i32::MAX).await?;
+        }
+        for action in actions {
+            let policy = action.policy_version.and_then(|version| timeline.version(version));
+            let days = policy.and_then(|policy| policy.policy.days_to_due.of(&action.name.provision, action.stage));
+            action.due_on = days
+                .and_then(|days| london_date(action.raised_at).checked_add_days(chrono::Days::new(u64::from(days))));
+        }
+        Ok(())
+    }
+
+    async fn with_due_date(&self, trust: TrustId, mut action: Action) -> Result<Action, ServiceError> {
+        self.set_due_dates(trust, std::slice::from_mut(&mut action)).await?;
+        Ok(action)
+    }
+
+    /// One action.
+    ///
+    /// # Errors
+    /// `NotFound` where it was never raised.
+    pub async fn get_action(&self, trust: TrustId, name: &ActionName) -> Result<Action, ServiceError> {
+        self.roll_over(trust).await?;
+        let mut transaction = self.store.begin(trust).await?;
+        let outcome = existing(&mut transaction, trust, name).await;
+        let action = finish(transaction, outcome).await?;
+        self.with_due_date(trust, action).await
+    }
+
+    /// Moves an action to another state, and returns it as it is then. A retry of a request returns the action as it is
+    /// and changes nothing.
+    ///
+    /// # Errors
+    /// `NotFound` where it was never raised, `StaleEtag` where somebody wrote since it was read, `Precondition` where its
+    /// state does not allow the move, `Invalid` where the move needs a reason or the request identifier was used for
+    /// something else.
+    pub async fn progress_action(&self, trust: TrustId, asked: &ActionMove) -> Result<Action, ServiceError> {
+        self.roll_over(trust).await?;
+        let action = retry(|| async {
+            let mut transaction = self.store.begin(trust).await?;
+            let outcome = self.move_action(&mut transaction, trust, asked).await;
+            finish(transaction, outcome).await
+        })
+        .await?;
+        self.with_due_date(trust, action).await
+    }
+
+    /// Adds a note to an action's log, and returns the entry and the action as it is then. Recorded work begins an
+    /// action that nobody had begun: its log then tells of the move before the note. A retry of a request returns the
+    /// first entry and adds nothing.
+    ///
+    /// # Errors
+    /// `NotFound` where it was never raised, `Invalid` where the request identifier was used for something else.
+    pub async fn add_action_note(
+        &self,
+        trust: TrustId,
+        asked: &ActionNote,
+    ) -> Result<(ActionEntry, Action), ServiceError> {
+        self.roll_over(trust).await?;
+        let (entry, action) = retry(|| async {
+            let mut transaction = self.store.begin(trust).await?;
+            let outcome = self.note_action(&mut transaction, trust, asked).await;
+            finish(transaction, outcome).await
+        })
+        .await?;
+        Ok((entry, self.with_due_date(trust, action).await?))
+    }
+
+    /// Lists an action's log in the order of its entries. The key of a page is an entry's ordinal.
+    ///
+    /// # Errors
+    /// `NotFound` where the action was never raised.
+    pub async fn list_action_entries(
+        &self,
+        trust: TrustId,
+        name: &ActionName,
+        page: Page<i32>,
+    ) -> Result<PageOf<ActionEntry, i32>, ServiceError> {
+        self.roll_over(trust).await?;
+        let mut transaction = self.store.begin(trust).await?;
+        let outcome = list_action_entries(&mut transaction, trust, name, page).await;
+        finish(transaction, outcome).await
+    }
+
+    async fn list_pupil_actions(
         &self,
         trust: TrustId,
         pupil: PupilKey,
@@ -255,23 +362,46 @@ async fn list_action_entries(
     name: &ActionName,
     page: Page<i32>,
 ) -> Result<PageOf<ActionEntry, i32>, ServiceError> {
-    existing(conn, trust, name).await?;
+    let name = &existing(conn, trust, name).await?.name;
     let after = page.after.unwrap_or(0);
     let rows = actions::list_entries(conn, trust, name, after, one_more(page.size)).await?;
     Ok(PageOf::from_rows(rows, page.size, |entry| entry.ordinal))
 }
 
 async fn existing(conn: &mut AsyncPgConnection, trust: TrustId, name: &ActionName) -> Result<Action, ServiceError> {
-    actions::find_action(conn, trust, name)
-        .await?
-        .ok_or(ServiceError::NotFound(Resource::Action))
+    if let Some(found) = actions::find_action(conn, trust, name).await? {
+        return Ok(found);
+    }
+    let now = name_now(conn, trust, name).await?;
+    let found = match now {
+        Some(now) => actions::find_action(conn, trust, &now).await?,
+        None => None,
+    };
+    found.ok_or(ServiceError::NotFound(Resource::Action))
+}
+
+/// What an action is named since its episode went to another pupil, with a merge or back; nothing where it never did.
+async fn name_now(
+    conn: &mut AsyncPgConnection,
+    trust: TrustId,
+    name: &ActionName,
+) -> Result<Option<ActionName>, ServiceError> {
+    let now = merges::episode_now(conn, trust, name.pupil.0, name.episode).await?;
+    Ok(now.map(|(pupil, episode)| ActionName {
+        pupil: PupilId(pupil),
+        episode,
+        provision: name.provision.clone(),
+    }))
 }
 
 /// The action as it is once nobody else can write anything about its pupil.
 async fn locked(conn: &mut AsyncPgConnection, trust: TrustId, name: &ActionName) -> Result<Action, ServiceError> {
-    // The lock of everything about a pupil. Who has no stage has no episode, and nothing is found then.
+    let name = existing(conn, trust, name).await?.name;
+    // The lock of everything about a pupil.
     stages::lock(conn, trust, &[name.pupil.0]).await?;
-    existing(conn, trust, name).await
+    let found = actions::find_action(conn, trust, &name).await?;
+    // Where it is not there any more, it went to another pupil while this waited.
+    found.ok_or_else(|| StoreError::Conflict.into())
 }
 
 /// The entry that an earlier request with the same identifier appended to the same log; nothing where the request is

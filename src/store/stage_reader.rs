@@ -66,6 +66,7 @@ type StagesByKeyColumns = (
         sql_types::Nullable<sql_types::Uuid>,
         sql_types::Bool,
         sql_types::Bool,
+        sql_types::Integer,
     ),
     sql_types::Nullable<sql_types::SmallInt>,
     sql_types::Nullable<sql_types::SmallInt>,
@@ -78,7 +79,7 @@ impl QueryFragment<Pg> for StagesByKey<'_> {
         out.push_sql(
             "SELECT s.pupil_id, s.stage, s.academic_year, s.since, s.policy_version, s.episode, s.episode_open, s.raised_to,
                  s.changed_at, s.next_review_on, s.judged_attended, s.judged_possible, s.judged_unauthorised, s.judged_from,
-                 s.hold_id, s.fall_waits, s.has_holds, r.attended, r.possible, r.unauthorised,
+                 s.hold_id, s.fall_waits, s.has_holds, s.last_episode, r.attended, r.possible, r.unauthorised,
                  (SELECT max(ordinal) FROM policy_activations WHERE trust_id = ",
         );
         out.push_bind_param::<sql_types::Uuid, _>(&self.trust)?;
