@@ -18,7 +18,6 @@ use crate::service::sessions::{
     LimitsAsked, Reconciled, ReconciliationItem, ReconciliationQuery, ReconciliationRequest, check_codes,
 };
 use crate::service::{Limits, Page, Service, ServiceError};
-use crate::store::StoreError;
 use crate::store::reconciliations::{PlannedPupil, ReconciliationState};
 
 /// The length of a reason, in characters.
