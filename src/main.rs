@@ -4,7 +4,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use graduated_response::cli::connect::{EndpointArgs, TrustArgs};
-use graduated_response::cli::{demo, doctor, establishments, explain, import, migrate, serve, stages, watch};
+use graduated_response::cli::{
+    calendar, classify, demo, doctor, establishments, explain, forecast, import, migrate, serve, stages, watch,
+};
 use graduated_response::telemetry::{self, TelemetryArgs};
 
 /// Which stage of its trust's graduated response is each pupil at, why, and what has to be done.
@@ -15,7 +17,16 @@ use graduated_response::telemetry::{self, TelemetryArgs};
 /// Exit codes: 0 done; 1 refused, or not everything was taken; 2 wrong arguments or a file that cannot be read; 3 the
 /// service or the database cannot be reached.
 #[derive(Parser)]
-#[command(version, about, long_about)]
+#[command(
+    version,
+    about,
+    long_about,
+    after_help = "\
+Examples:
+  graduated-response serve --demo                     a service with a sample trust
+  graduated-response stages                           how many of its pupils are at each stage
+  graduated-response explain sample:999002/000002     why one of them is where they are"
+)]
 struct Cli {
     #[command(flatten)]
     telemetry: TelemetryArgs,
@@ -45,6 +56,12 @@ enum Command {
         #[command(flatten)]
         args: establishments::SchoolsArgs,
     },
+    Calendar {
+        #[command(flatten)]
+        trust: TrustArgs,
+        #[command(flatten)]
+        args: calendar::CalendarArgs,
+    },
     Import {
         #[command(flatten)]
         trust: TrustArgs,
@@ -62,6 +79,18 @@ enum Command {
         trust: TrustArgs,
         #[command(flatten)]
         args: explain::ExplainArgs,
+    },
+    Forecast {
+        #[command(flatten)]
+        trust: TrustArgs,
+        #[command(flatten)]
+        args: forecast::ForecastArgs,
+    },
+    Classify {
+        #[command(flatten)]
+        endpoint: EndpointArgs,
+        #[command(flatten)]
+        args: classify::ClassifyArgs,
     },
     Watch {
         #[command(flatten)]
@@ -100,11 +129,18 @@ async fn main() -> ExitCode {
             Ok((connection, trust)) => establishments::schools(&args, connection.channel, trust).await,
             Err(error) => Err(error),
         },
+        Command::Calendar { trust, args } => match trust.connect().await {
+            Ok((connection, trust)) => calendar::run(&args, connection.channel, trust).await,
+            Err(error) => Err(error),
+        },
         Command::Import { trust, args } => {
             return match trust.connect_lazily(args.dry_run).await {
                 Ok((connection, trust)) => import::run(args, connection.channel, trust)
                     .await
-                    .unwrap_or_else(|error| failed(&error, ExitCode::from(2))),
+                    .unwrap_or_else(|error| {
+                        let code = error.exit_code();
+                        failed(&error, code)
+                    }),
                 Err(error) => {
                     let code = error.exit_code();
                     failed(&error, code)
@@ -121,6 +157,14 @@ async fn main() -> ExitCode {
         },
         Command::Explain { trust, args } => match trust.connect().await {
             Ok((connection, trust)) => explain::run(&args, connection.channel, trust).await,
+            Err(error) => Err(error),
+        },
+        Command::Forecast { trust, args } => match trust.connect().await {
+            Ok((connection, trust)) => forecast::run(&args, connection.channel, trust).await,
+            Err(error) => Err(error),
+        },
+        Command::Classify { endpoint, args } => match endpoint.connect().await {
+            Ok(connection) => classify::run(&args, connection.channel).await,
             Err(error) => Err(error),
         },
     };

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use chrono::{Datelike, Days, NaiveDate};
@@ -154,15 +155,15 @@ fn simulate(
     for date in as_of.iter_days().take_while(|date| *date <= year().last_day()) {
         for half in [SessionHalf::Am, SessionHalf::Pm] {
             let session = Session { date, half };
-            if !marks.contains_key(&session) {
-                if !is_open(date) || date > last {
-                    continue;
+            match marks.entry(session) {
+                Entry::Vacant(_) if !is_open(date) || date > last => continue,
+                Entry::Vacant(unmarked) => {
+                    unmarked.insert(code);
+                    count += 1;
                 }
-                marks.insert(session, code);
-                count += 1;
-            } else if date == as_of {
                 // It counts already.
-                continue;
+                Entry::Occupied(_) if date == as_of => continue,
+                Entry::Occupied(_) => {}
             }
             let (stage, too_little) = judged(&marks, policy, session);
             seen.push((count, session, stage, too_little));

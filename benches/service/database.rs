@@ -48,6 +48,8 @@ impl Server {
         let mut settings = vec![
             ("fsync".to_owned(), "on".to_owned()),
             ("synchronous_commit".to_owned(), "on".to_owned()),
+            // From when the delay of a watch is measured.
+            ("track_commit_timestamp".to_owned(), "on".to_owned()),
         ];
         settings.extend(options.settings.iter().cloned());
         let config = EmbeddedConfig {

@@ -7,11 +7,11 @@ use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use serde::Serialize;
 
 use super::connect::EndpointArgs;
-use super::output::{lines, print, print_json, table};
+use super::output::{folded, lines, print, print_json};
 use super::serve::DatabaseArgs;
 use crate::proto::GetServerInfoRequest;
 use crate::proto::admin_service_client::AdminServiceClient;
-use crate::store::embedded::find_binaries;
+use crate::store::embedded::{EmbeddedError, check_data_dir, find_binaries};
 use crate::store::{SERVICE_ROLE, migrations};
 
 /// The earliest Postgres that the service works with, as `server_version_num`.
@@ -79,7 +79,8 @@ pub async fn run(args: &DoctorArgs) -> ExitCode {
     let printed = if args.json {
         print_json(&findings)
     } else {
-        let mut listed = table(&["", "looked at", "found", "change"], usize::MAX);
+        let mut listed = folded();
+        listed.set_header(["", "looked at", "found", "change"]);
         for finding in &findings {
             let mark = if finding.well { "ok" } else { "WRONG" };
             listed.add_row([mark, finding.check, &finding.found, &finding.change]);
@@ -101,22 +102,28 @@ async fn look_at_private_postgres(database: &DatabaseArgs) -> Vec<Finding> {
         Ok(Err(error)) => wrong("Postgres binaries", "none that can be used", error.to_string()),
         Err(error) => wrong("Postgres binaries", "could not look", error.to_string()),
     };
-    let directory = match std::fs::metadata(&config.data_dir) {
-        Ok(found) if found.is_dir() => well("data directory", config.data_dir.display().to_string()),
-        Ok(_) => wrong(
+    let data_dir = config.data_dir.display().to_string();
+    let directory = match tokio::task::spawn_blocking(move || check_data_dir(&config)).await {
+        Ok(Ok(true)) => well("data directory", data_dir),
+        Ok(Ok(false)) => well(
             "data directory",
-            format!("{} is no directory", config.data_dir.display()),
-            "give another --data-dir",
+            format!("{data_dir} has no database yet: serve makes it"),
         ),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => well(
+        // Said above.
+        Ok(Err(EmbeddedError::BinariesNotFound { .. } | EmbeddedError::BinariesTooOld { .. })) => {
+            well("data directory", data_dir)
+        }
+        Ok(Err(error @ EmbeddedError::Io { .. })) => wrong(
             "data directory",
-            format!("{} is not there yet: serve makes it", config.data_dir.display()),
-        ),
-        Err(error) => wrong(
-            "data directory",
-            format!("{}: {error}", config.data_dir.display()),
+            error.to_string(),
             "run doctor as the user of the service, or give another --data-dir",
         ),
+        Ok(Err(error)) => wrong(
+            "data directory",
+            format!("{data_dir} cannot be used"),
+            error.to_string(),
+        ),
+        Err(error) => wrong("data directory", "could not look", error.to_string()),
     };
     vec![binaries, directory]
 }

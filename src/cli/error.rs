@@ -112,6 +112,8 @@ impl From<tonic::transport::Error> for CommandError {
             causes.push(cause.to_string());
             source = cause.source();
         }
+        // One error that only hands on another says the same.
+        causes.dedup();
         CommandError::Unreachable(causes.join(": "))
     }
 }

@@ -2,12 +2,13 @@
 
 use std::process::ExitCode;
 
+use comfy_table::{ColumnConstraint, Width};
 use serde::Serialize;
 use tonic::transport::Channel;
 use uuid::Uuid;
 
 use super::error::CommandError;
-use super::output::{date_text, lines, print, print_json, stage_text, table, words};
+use super::output::{COLUMNS, date_text, folded, lines, print, print_json, stage_text, table, words};
 use crate::domain::code;
 use crate::domain::identifiers::{MisIdentifier, Upn};
 use crate::proto::action_service_client::ActionServiceClient;
@@ -16,6 +17,9 @@ use crate::proto::{
     self, Action, AttendanceCategory, ExplainPupilStageRequest, ExplainPupilStageResponse, ListPupilActionsRequest,
     PupilKey, ResponsibleRole, StageMove, pupil_key,
 };
+
+/// The longest title that is not folded.
+const TITLE_WIDTH_MAX: usize = 52;
 
 /// Says why a pupil is at a stage, and which actions that raised.
 ///
@@ -49,7 +53,7 @@ pub enum PupilArgument {
 }
 
 /// Reads a pupil from an argument.
-fn parse_pupil(text: &str) -> Result<PupilArgument, String> {
+pub(super) fn parse_pupil(text: &str) -> Result<PupilArgument, String> {
     if let Ok(id) = Uuid::parse_str(text.trim()) {
         return Ok(PupilArgument::Id(id));
     }
@@ -253,7 +257,7 @@ fn report(explanation: ExplainPupilStageResponse, actions: Vec<Action>) -> Resul
 }
 
 /// A band in words: `above 90% and below 93%`.
-fn band_text(band: &proto::Band) -> String {
+pub(super) fn band_text(band: &proto::Band) -> String {
     let bound = |tenths: i32| match tenths % 10 {
         0 => format!("{}%", tenths / 10),
         tenth => format!("{}.{tenth}%", tenths / 10),
@@ -322,6 +326,10 @@ fn for_people(report: &ExplainReport) -> String {
             "{} of {} possible sessions attended: {}%\n",
             report.attended, report.possible, report.attendance_percent
         ));
+        text.push_str(&format!(
+            "{} authorised and {} unauthorised absences\n",
+            report.authorised, report.unauthorised
+        ));
         text.push_str(&format!("Band of stage {}: {}\n", report.computed_stage, report.band));
     }
     if report.too_little_data {
@@ -362,29 +370,45 @@ fn for_people(report: &ExplainReport) -> String {
     if !report.improves.is_empty() || !report.worsens.is_empty() {
         text.push('\n');
     }
-    for sentence in &report.sentences {
-        text.push_str(&format!("\n{sentence}"));
-    }
-    if !report.sentences.is_empty() {
-        text.push('\n');
-    }
     if report.actions.is_empty() {
         text.push_str("\nNo actions were ever raised.\n");
-    } else {
-        let mut actions = table(&["action", "what", "who", "state"], 4);
-        for action in &report.actions {
+    }
+    text.push_str(&actions_for_people(&report.actions));
+    text
+}
+
+/// The actions, those of the same stage and for the same people together under one heading that names both.
+fn actions_for_people(actions: &[ActionReport]) -> String {
+    type Group<'a> = ((&'a str, &'a [String]), Vec<&'a ActionReport>);
+    let mut groups: Vec<Group<'_>> = Vec::new();
+    for action in actions {
+        let heading = (action.stage.as_str(), action.responsible_roles.as_slice());
+        match groups.iter_mut().find(|(known, _)| *known == heading) {
+            Some((_, group)) => group.push(action),
+            None => groups.push((heading, vec![action])),
+        }
+    }
+    // The states stand in one column, whatever the group.
+    let longest = actions.iter().map(|action| action.title.chars().count()).max();
+    let width = longest.map_or(0, |longest| longest.min(TITLE_WIDTH_MAX) + 2);
+    let mut text = String::new();
+    for ((stage, roles), group) in groups {
+        let mut heading = folded();
+        heading.add_row([format!("Actions of stage {stage}, for {}:", roles.join(", "))]);
+        let mut listed = folded();
+        for action in group {
             let mut state = action.state.clone();
             if action.no_longer_required {
                 state.push_str(", no longer required");
             }
-            actions.add_row([
-                action.provision_id.clone(),
-                action.title.clone(),
-                action.responsible_roles.join(", "),
-                state,
-            ]);
+            listed.add_row([&action.provision_id, &action.title, &state]);
         }
-        text.push_str(&format!("\n{}", lines(&actions)));
+        if let Some(titles) = listed.column_mut(1) {
+            let width = Width::Fixed(u16::try_from(width).unwrap_or(COLUMNS));
+            titles.set_constraint(ColumnConstraint::LowerBoundary(width));
+        }
+        let heading: String = heading.lines().map(|line| format!("{}\n", line.trim())).collect();
+        text.push_str(&format!("\n{heading}{}", lines(&listed)));
     }
     text
 }
@@ -479,6 +503,7 @@ mod tests {
         };
         let action = Action {
             provision_id: "3-02".to_owned(),
+            stage: proto::Stage::Three.into(),
             title: "Attendance meeting".to_owned(),
             responsible_roles: vec![
                 ResponsibleRole::AttendanceOfficer.into(),
@@ -492,6 +517,7 @@ mod tests {
     Pupil 0198c2f0-4a51-7c3e-9d44-2f6d3a1b0c5e: stage 3 since 2026-03-09 (as of 2026-06-26)
 
     88 of 100 possible sessions attended: 88.0%
+    12 authorised and 0 unauthorised absences
     Band of stage 3: from 80% to 90%
     Persistent absence: a tenth or more missed.
 
@@ -501,8 +527,8 @@ mod tests {
 
     Stage 2 after attending 21 more sessions in a row.
 
-     action  what                who                         state
-     3-02    Attendance meeting  attendance officer, SENDCO  to be considered
+    Actions of stage 3, for attendance officer, SENDCO:
+     3-02  Attendance meeting  to be considered
     ");
     }
 }

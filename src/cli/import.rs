@@ -36,8 +36,8 @@ use service::Service;
         nothing.\n\n\
         Every row that is not taken is named with its line, its column and the reason. The same file may be imported again: \
         marks that are already there change nothing.\n\n\
-        Ends with 0 where every row was taken, 1 where some were not, 2 where a file was refused or the service could not \
-        be reached.",
+        Exit codes: 0 every row was taken; 1 some were not, or the service refused; 2 wrong arguments, or a file was \
+        refused as a whole; 3 the service cannot be reached.",
     after_long_help = "Examples:\n  \
         graduated-response import --school 100001 --dry-run marks.csv\n  \
         graduated-response import --school 100001 --source sims marks.csv\n  \
@@ -187,6 +187,23 @@ pub enum ImportCommandError {
     Output(#[from] std::io::Error),
 }
 
+impl ImportCommandError {
+    /// 1 where the service refused or the report cannot be written, 3 where nobody answers, 2 for the rest: the arguments
+    /// and the files.
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            ImportCommandError::Service { code, .. } if *code == tonic::Code::Unavailable => ExitCode::from(3),
+            ImportCommandError::Service { .. } | ImportCommandError::Output(_) => ExitCode::from(1),
+            ImportCommandError::File { .. }
+            | ImportCommandError::Refused { .. }
+            | ImportCommandError::Mapping { .. }
+            | ImportCommandError::UnknownSchool(_)
+            | ImportCommandError::NoEnrolmentStart(_)
+            | ImportCommandError::Strict(_) => ExitCode::from(2),
+        }
+    }
+}
+
 impl From<tonic::Status> for ImportCommandError {
     fn from(status: tonic::Status) -> Self {
         ImportCommandError::Service {
@@ -200,7 +217,7 @@ impl From<tonic::Status> for ImportCommandError {
 ///
 /// # Errors
 ///
-/// An [`ImportCommandError`] where a file was refused or the service could not be reached: exit code 2.
+/// An [`ImportCommandError`] where a file was refused, or the service refused or could not be reached.
 pub async fn run(args: ImportArgs, channel: Channel, trust_id: String) -> Result<ExitCode, ImportCommandError> {
     run_to(args, channel, trust_id, &mut std::io::stdout()).await
 }

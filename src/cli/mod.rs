@@ -1,12 +1,16 @@
 //! The commands that a person runs. Those that speak of pupils talk to the service's own gRPC port, as any client can;
 //! `serve`, `migrate` and `doctor` alone know the database.
 
+pub mod attendance;
+pub mod calendar;
+pub mod classify;
 pub mod connect;
 pub mod demo;
 pub mod doctor;
 pub mod error;
 pub mod establishments;
 pub mod explain;
+pub mod forecast;
 pub mod import;
 pub mod migrate;
 mod output;

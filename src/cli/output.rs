@@ -25,6 +25,19 @@ pub fn print_json(value: &impl Serialize) -> Result<(), CommandError> {
     print(&format!("{text}\n"))
 }
 
+/// How wide a table of sentences is, which are folded to fit.
+pub const COLUMNS: u16 = 100;
+
+/// A table without lines and without a header, folded to [`COLUMNS`].
+pub fn folded() -> Table {
+    let mut table = Table::new();
+    table
+        .load_preset(presets::NOTHING)
+        .set_content_arrangement(comfy_table::ContentArrangement::Dynamic)
+        .set_width(COLUMNS);
+    table
+}
+
 /// A table without lines, the columns from `numbers_from` on aligned to the right.
 pub fn table(header: &[&str], numbers_from: usize) -> Table {
     let mut table = Table::new();
@@ -45,6 +58,18 @@ pub fn lines(table: &Table) -> String {
 /// A date of the contract as text, `2026-06-26`; empty where there is none.
 pub fn date_text(date: Option<&proto::Date>) -> String {
     date.map(|date| format!("{:04}-{:02}-{:02}", date.year, date.month, date.day))
+        .unwrap_or_default()
+}
+
+/// A session of the contract as text, `2026-06-26 AM`; empty where there is none.
+pub fn session_text(session: Option<&proto::Session>) -> String {
+    let half = |session: &proto::Session| match session.half() {
+        proto::SessionHalf::Am => " AM",
+        proto::SessionHalf::Pm => " PM",
+        proto::SessionHalf::Unspecified => "",
+    };
+    session
+        .map(|session| date_text(session.date.as_ref()) + half(session))
         .unwrap_or_default()
 }
 

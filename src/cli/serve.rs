@@ -68,7 +68,7 @@ pub struct ServeArgs {
         default_value = "127.0.0.1:50051"
     )]
     listen: SocketAddr,
-    /// How many database connections at the most.
+    /// How many database connections at the most, besides the two that reads of single stages have for their own.
     #[arg(long, env = "GRADUATED_RESPONSE_CONNECTIONS", value_name = "N", default_value_t = 16)]
     connections: usize,
     /// For how many days after it was recorded a transition can be watched. Transitions are never deleted: ListTransitions
@@ -81,6 +81,15 @@ pub struct ServeArgs {
         value_parser = clap::value_parser!(u32).range(1..=36_500)
     )]
     feed_retention_days: u32,
+    /// For callers who ask for suppression: counts of pupils from 1 to below this are not told. 6 hides 1 to 5.
+    #[arg(
+        long,
+        env = "GRADUATED_RESPONSE_SMALL_NUMBER_LIMIT",
+        value_name = "N",
+        default_value_t = Limits::default().small_number_limit,
+        value_parser = clap::value_parser!(u64).range(2..=1_000)
+    )]
+    small_number_limit: u64,
     /// Set the service's clock: an instant such as 2026-06-26T12:00:00Z, or a date. It runs on from there. For
     /// demonstrations and tests.
     #[arg(long, env = "GRADUATED_RESPONSE_CLOCK", value_name = "INSTANT", value_parser = instant)]
@@ -205,6 +214,7 @@ async fn serve_on(
     let store = Store::new(url, args.connections)?;
     let limits = Limits {
         feed_retention_days: args.feed_retention_days,
+        small_number_limit: args.small_number_limit,
         ..Limits::default()
     };
     let service = Service::new(store, clock, limits);

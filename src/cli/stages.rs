@@ -2,11 +2,13 @@
 
 use std::process::ExitCode;
 
+use chrono::NaiveDate;
 use comfy_table::Row;
 use serde::Serialize;
 use tonic::transport::Channel;
 use uuid::Uuid;
 
+use super::attendance::{self, AttendanceArgs, By};
 use super::error::CommandError;
 use super::output::{date_text, grouped, lines, percent_text, print, print_json, stage_text, table};
 use crate::domain::stage::Stage;
@@ -24,9 +26,12 @@ Examples:
   graduated-response stages --school 999002              one school, and its pupils at stage 1 or above
   graduated-response stages --school 999002 --stage 4,5  only those at stages 4 and 5
   graduated-response stages --stage 5 --json             stage 5 in the whole trust, for a program
+  graduated-response stages --by week --from 2026-01-05  attendance week by week
+  graduated-response stages --school 999002 --by year-group --suppress
 
 U is universal support (attendance above 95%), 5 the highest need (below 50%). PA is persistent absence: a tenth or
-more of the possible sessions missed; SA is severe absence: half or more.")]
+more of the possible sessions missed; SA is severe absence: half or more. With --by they are given of pupils, over all
+their enrolments in the trust, and of enrolments, as national statistics count.")]
 pub struct StagesArgs {
     /// The school: its URN (6 digits) or UUID.
     #[arg(long, value_name = "URN")]
@@ -37,6 +42,18 @@ pub struct StagesArgs {
     /// List this many pupils at the most.
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
     pub limit: u32,
+    /// Instead of stages, attendance and persistent absence in groups.
+    #[arg(long, value_enum, value_name = "GROUPS", conflicts_with = "stage")]
+    pub by: Option<By>,
+    /// With --by: the first day; the first of the academic year if not given.
+    #[arg(long, value_name = "DATE", requires = "by")]
+    pub from: Option<NaiveDate>,
+    /// With --by: the last day; today if not given.
+    #[arg(long, value_name = "DATE", requires = "by")]
+    pub to: Option<NaiveDate>,
+    /// With --by: leave out small numbers, and those from which they would follow.
+    #[arg(long, requires = "by")]
+    pub suppress: bool,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
@@ -49,6 +66,10 @@ impl Default for StagesArgs {
             school: None,
             stage: Vec::new(),
             limit: 50,
+            by: None,
+            from: None,
+            to: None,
+            suppress: false,
             json: false,
         }
     }
@@ -140,6 +161,17 @@ pub struct PupilReport {
 ///
 /// [`CommandError`] where the service refuses or cannot be reached.
 pub async fn run(args: &StagesArgs, channel: Channel, trust_id: Uuid) -> Result<ExitCode, CommandError> {
+    if let Some(by) = args.by {
+        let asked = AttendanceArgs {
+            school: args.school.clone(),
+            by,
+            from: args.from,
+            to: args.to,
+            suppress: args.suppress,
+            json: args.json,
+        };
+        return attendance::run(&asked, channel, trust_id).await;
+    }
     let mut client = StageServiceClient::new(channel);
     let (as_of, trust, schools) = match &args.school {
         Some(school) => {
@@ -353,6 +385,14 @@ mod tests {
         let refused = read(&["stages", "--stage", "6"]).err().unwrap();
         assert!(refused.to_string().contains("a stage is U, 1, 2, 3, 4 or 5"));
         assert!(read(&["stages", "--limit", "0"]).is_err());
+        assert_eq!(
+            read(&["stages", "--by", "year-group"]).unwrap().stages.by,
+            Some(By::YearGroup)
+        );
+        assert!(
+            read(&["stages", "--from", "2026-01-05"]).is_err(),
+            "of a period there are groups alone"
+        );
     }
 
     #[test]

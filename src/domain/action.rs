@@ -308,7 +308,8 @@ mod tests {
         for state in ActionState::ALL {
             assert!(!state.next_states().is_empty(), "{state}");
             assert!(!state.next_states().contains(&state), "{state}");
-            let reachable = state == ActionState::ToBeConsidered
+            // Raised as to be considered, and withdrawn by the service: no person moves an action there.
+            let reachable = matches!(state, ActionState::ToBeConsidered | ActionState::Withdrawn)
                 || ActionState::ALL.iter().any(|from| from.next_states().contains(&state));
             assert!(reachable, "{state}");
             assert_eq!(ActionState::from_number(state.number()), Some(state));

@@ -288,12 +288,8 @@ fn undated<'a>(
     let one_set = policy.scope == Scope::Trust || on_roll.count() == 1;
     let tellable = policy.window == Window::YearToDate && one_set;
     let (tally, _) = judge_after(record, timeline, calendars, last);
-    let sessions = if tellable {
-        walked + 1..=MOVE_SESSIONS_MAX
-    } else {
-        1..=0
-    };
-    sessions.map(move |sessions| {
+    let most = if tellable { MOVE_SESSIONS_MAX } else { 0 };
+    (walked + 1..=most).map(move |sessions| {
         let more = u64::from(sessions - walked);
         let tally = Tally {
             attended: tally.attended + if attending { more } else { 0 },

@@ -82,3 +82,103 @@ pub fn school_days_after(calendar: &Calendar, last: Option<NaiveDate>, as_of: Na
 pub fn is_stale(calendar: &Calendar, last_marked_day: Option<NaiveDate>, as_of: NaiveDate, limit: u16) -> bool {
     school_days_after(calendar, last_marked_day, as_of) > u32::from(limit)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::calendar::Term;
+    use crate::domain::given_calendar::GivenYear;
+    use crate::domain::session::SessionHalf;
+
+    fn day(text: &str) -> NaiveDate {
+        text.parse().unwrap()
+    }
+
+    /// A term from 1 September to 24 October 2025.
+    fn calendar() -> Calendar {
+        let term = Term {
+            name: "autumn".into(),
+            first: day("2025-09-01"),
+            last: day("2025-10-24"),
+        };
+        let year = AcademicYear::clamped(term.first);
+        Calendar::new([GivenYear::new(year, vec![term], Vec::new()).unwrap().calendar])
+    }
+
+    /// Marks of whole days, entered on a day.
+    fn marked(days: &[(&str, u8)], on: &str) -> BTreeMap<AcademicYear, MarkedSessions> {
+        let year = AcademicYear::clamped(day("2025-09-01"));
+        let mut sessions = MarkedSessions::default();
+        for (date, mark) in days {
+            let place = year.sessions_to(day(date)) - 2;
+            sessions.add_marks(place, &[*mark, *mark], year.sessions_to(day(on)));
+        }
+        BTreeMap::from([(year, sessions)])
+    }
+
+    #[test]
+    fn a_school_is_as_stale_as_the_school_days_since_its_last_marks() {
+        let (calendar, friday) = (calendar(), Some(day("2025-09-12")));
+        for (as_of, stale) in [
+            ("2025-09-12", false),
+            ("2025-09-14", false),
+            ("2025-09-17", false),
+            ("2025-09-18", true),
+        ] {
+            assert_eq!(is_stale(&calendar, friday, day(as_of), 3), stale, "{as_of}");
+        }
+        assert!(is_stale(&calendar, friday, day("2025-09-15"), 0));
+        assert!(
+            !is_stale(&calendar, Some(day("2025-10-24")), day("2025-11-30"), 0),
+            "a holiday is no silence"
+        );
+        assert!(
+            !is_stale(&calendar, Some(day("2025-12-24")), day("2025-09-15"), 0),
+            "marks entered ahead"
+        );
+        assert!(
+            is_stale(&calendar, None, day("2025-09-04"), 3),
+            "nothing since the year began"
+        );
+        assert!(!is_stale(&calendar, None, day("2025-09-03"), 3));
+    }
+
+    #[test]
+    fn without_a_calendar_monday_to_friday_are_counted() {
+        let none = Calendar::default();
+        assert_eq!(school_days_after(&none, Some(day("2025-09-12")), day("2025-09-16")), 2);
+        let drawn = Calendar::new([crate::domain::calendar::CalendarYear::from_marked_days(
+            AcademicYear::clamped(day("2025-09-12")),
+            [day("2025-09-12")],
+        )]);
+        assert_eq!(school_days_after(&drawn, Some(day("2025-09-12")), day("2025-09-22")), 6);
+    }
+
+    #[test]
+    fn gaps_are_school_days_that_are_over_and_have_no_register() {
+        let marked = marked(
+            &[("2025-09-01", 1), ("2025-09-03", 34), ("2025-09-04", 19)],
+            "2025-09-05",
+        );
+        let fresh = Freshness::of(&calendar(), &marked, day("2025-09-09"), 2);
+        assert_eq!(fresh.gap_days, 3);
+        assert_eq!(fresh.gaps, [day("2025-09-08"), day("2025-09-05")]);
+        assert_eq!(fresh.school_days_silent, 3);
+        let last = fresh.last_session.unwrap();
+        assert_eq!((last.date, last.half), (day("2025-09-04"), SessionHalf::Pm));
+    }
+
+    #[test]
+    fn a_mark_entered_ahead_makes_no_silent_school_look_alive() {
+        let mut ahead = marked(&[("2025-09-01", 1), ("2025-09-02", 19)], "2025-09-01");
+        let fresh = Freshness::of(&calendar(), &ahead, day("2025-09-03"), 9);
+        assert_eq!(fresh.last_session.map(|session| session.date), Some(day("2025-09-01")));
+        assert_eq!(fresh.gaps, [day("2025-09-02")]);
+        // Until the register of the day comes.
+        let received = marked(&[("2025-09-02", 1)], "2025-09-02");
+        for (year, sessions) in &mut ahead {
+            sessions.unite(&received[year]);
+        }
+        assert_eq!(Freshness::of(&calendar(), &ahead, day("2025-09-03"), 9).gap_days, 0);
+    }
+}

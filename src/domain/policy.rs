@@ -253,10 +253,9 @@ impl PolicyTimeline {
         let mut changes: Vec<NaiveDate> = self.activations.iter().map(|(from, _)| *from).collect();
         changes.retain(|from| *from <= date);
         changes.sort_unstable();
-        let changed = changes.into_iter().rev().find(|from| {
+        changes.into_iter().rev().find(|from| {
             let before = from.pred_opt().unwrap_or(*from);
             self.at(before, school).version != version
-        });
-        changed
+        })
     }
 }

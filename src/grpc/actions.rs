@@ -340,7 +340,7 @@ mod tests {
             assert_eq!(action_state("state", to_state(state).into()), Ok(state));
             assert_eq!(i32::from(to_state(state)), i32::from(state.number()));
         }
-        for (place, wrong) in [0, 7, -1].into_iter().enumerate() {
+        for (place, wrong) in [0, 8, -1].into_iter().enumerate() {
             let mut numbers = vec![pb::ActionState::Open.into(); place];
             numbers.push(wrong);
             let violation = states(&numbers).unwrap_err();

@@ -25,8 +25,8 @@ use crate::service::persistent_absence::{Crossing, CrossingQuery};
 use crate::service::sessions::check_run;
 use crate::service::{Service, ServiceError};
 
-/// The most possible sessions that counts may be of.
-const POSSIBLE_MAX: i64 = 1_000_000;
+/// The most possible sessions that counts may be of: those of the whole country in a year are some thousands of millions.
+const POSSIBLE_MAX: i64 = 1_000_000_000_000;
 /// Within how many sessions a crossing is looked for at the most, and where nothing is said.
 const CROSSING_SESSIONS: (u32, u32) = (400, 20);
 /// Of how many school weeks a rate is at the most, and where nothing is said.

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::error::{FieldViolation, Resource};
 use super::judging::{Moment, judge_pupils, timeline_of};
 use super::schools::require_school;
+use super::thresholds;
 use super::transaction::{finish, retry};
 use super::trusts::require_trust;
 use super::{Page, PageOf, Service, ServiceError};
@@ -239,9 +240,9 @@ async fn give(
     })
 }
 
-/// Judges the pupils of schools whose calendar changed, where a policy's window follows it. A calendar of another academic
-/// year than the current one moves nobody: no window reaches beyond 1 August. The pupils are locked before the policies are
-/// read, so that one that comes into force meanwhile either is seen here or sees the new calendar.
+/// Judges the pupils of schools whose calendar changed: their thresholds, which follow it in this academic year and the one
+/// before, and their stages where a policy's window follows it, which never reaches beyond 1 August. The pupils are locked
+/// before the policies are read, so that one that comes into force meanwhile either is seen here or sees the new calendar.
 async fn judge_anew(
     transaction: &mut TrustTransaction,
     trust: TrustId,
@@ -249,15 +250,16 @@ async fn judge_anew(
     year: AcademicYear,
     moment: Moment,
 ) -> Result<usize, ServiceError> {
-    if year != moment.year {
+    if year > moment.year || year.start_year() + 1 < moment.year.start_year() {
         return Ok(0);
     }
     let pupils = calendars::pupils_of_schools(transaction, trust, schools, year).await?;
     stages::lock(transaction, trust, &pupils).await?;
-    if !timeline_of(transaction, trust).await?.follows_calendar() {
-        return Ok(0);
+    if year == moment.year && timeline_of(transaction, trust).await?.follows_calendar() {
+        return judge_pupils(transaction, trust, &pupils, moment, Cause::Enrolment).await;
     }
-    judge_pupils(transaction, trust, &pupils, moment, Cause::Enrolment).await
+    thresholds::reevaluate(transaction, trust, &pupils, &[], moment, None).await?;
+    Ok(0)
 }
 
 async fn calendars_of_year(

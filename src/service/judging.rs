@@ -300,7 +300,8 @@ impl Judging {
             ..row.clone()
         };
         let of_earlier_year = row.academic_year < self.moment.year.start_year();
-        let effective_on = outcome.since.unwrap_or(self.moment.today);
+        // A stage since no day is the one with which the academic year began, whenever that is noticed.
+        let effective_on = outcome.since.unwrap_or(self.moment.year.first_day());
         let retracted_to = self.retract(&mut judged, &outcome.retracted);
         self.raise(
             &mut judged,

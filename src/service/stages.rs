@@ -363,7 +363,7 @@ impl Service {
                 .map(|enrolment| enrolment.span.school.0)
                 .collect();
             let calendars = calendars_of(&mut transaction, trust, &schools).await?;
-            let current = stages_of(&mut transaction, trust, moment.year, &[pupil.0]).await?;
+            let current = stages_of(&transaction, trust, moment.year, &[pupil.0]).await?;
             Ok((pupil, record, timeline.known_at(known_at), holds, calendars, current))
         }
         .await;
@@ -415,7 +415,7 @@ impl Service {
         let mut ids: Vec<Uuid> = pupils.iter().flatten().map(|pupil| pupil.0).collect();
         ids.sort_unstable();
         ids.dedup();
-        let found = stages_of(&mut transaction, trust, moment.year, &ids).await?;
+        let found = stages_of(&transaction, trust, moment.year, &ids).await?;
         transaction.commit().await?;
         let stages = self.pupil_stages_of(trust, found, moment).await?;
         // They are in the order of the identifiers.
@@ -453,7 +453,7 @@ impl Service {
                 after: page.after,
             };
             let ids = list_pupils(&mut transaction, trust, &filter, one_more(page.size)).await?;
-            Ok(stages_of(&mut transaction, trust, moment.year, &ids).await?)
+            Ok(stages_of(&transaction, trust, moment.year, &ids).await?)
         }
         .await;
         let found = finish(transaction, read).await?;
@@ -468,7 +468,7 @@ impl Service {
         let mut transaction = self.store.begin(trust).await?;
         let read = async {
             let pupil = existing_pupil(&mut transaction, trust, key).await?;
-            let found = stages_of(&mut transaction, trust, moment.year, &[pupil.0]).await?;
+            let found = stages_of(&transaction, trust, moment.year, &[pupil.0]).await?;
             let marks = registers::whole(&mut transaction, trust, &[pupil.0], moment.year).await?;
             let minutes = session_minutes(&mut transaction, trust).await?;
             Ok((found, marks, minutes))

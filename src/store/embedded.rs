@@ -12,6 +12,7 @@ mod tests;
 
 use std::{
     fmt::Write as _,
+    io::ErrorKind,
     os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
     process::Stdio,
@@ -255,15 +256,8 @@ fn prepare(config: &EmbeddedConfig) -> Result<(Place, Lock, Log), EmbeddedError>
     let identity = Identity::for_data_dir(&directory.path)?;
     identity.check_way_to(&directory.path)?;
     match version {
-        Some(data_version) if wanted != Some(binaries.version) => {
-            return Err(EmbeddedError::VersionMismatch {
-                data_dir: directory.path,
-                data_version,
-                bin_dir: binaries.bin_dir,
-                binaries_version: binaries.version,
-            });
-        }
-        Some(_) => {
+        Some(version) => {
+            check_version(&directory, version, &binaries)?;
             directory.check_owner(&identity)?;
             leftover::clear(&directory.path)?;
         }
@@ -278,6 +272,45 @@ fn prepare(config: &EmbeddedConfig) -> Result<(Place, Lock, Log), EmbeddedError>
         socket_dir,
     };
     Ok((place, lock, log))
+}
+
+/// Whether [`EmbeddedPostgres::start`] can use the data directory, as far as can be told without changing anything: true
+/// where it is there and will do, false where a start has yet to make it.
+///
+/// # Errors
+///
+/// The same as those of [`EmbeddedPostgres::start`].
+pub fn check_data_dir(config: &EmbeddedConfig) -> Result<bool, EmbeddedError> {
+    let path = match std::fs::canonicalize(&config.data_dir) {
+        Ok(path) => path,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(io_error("look at", &config.data_dir)(error)),
+    };
+    let directory = Directory { path };
+    let version = directory.version()?;
+    let identity = Identity::for_data_dir(&directory.path)?;
+    identity.check_way_to(&directory.path)?;
+    let Some(version) = version else {
+        return Ok(false);
+    };
+    let wanted = version.parse().ok();
+    let binaries = Search::here(config.bin_dir.as_deref()).find(wanted)?;
+    check_version(&directory, version, &binaries)?;
+    directory.check_owner(&identity)?;
+    Ok(true)
+}
+
+/// Checks that the binaries are of the version that made the cluster.
+fn check_version(directory: &Directory, version: String, binaries: &Binaries) -> Result<(), EmbeddedError> {
+    if version.parse() == Ok(binaries.version) {
+        return Ok(());
+    }
+    Err(EmbeddedError::VersionMismatch {
+        data_dir: directory.path.clone(),
+        data_version: version,
+        bin_dir: binaries.bin_dir.clone(),
+        binaries_version: binaries.version,
+    })
 }
 
 /// Starts the server in a process group of its own, so that a Ctrl-C at the terminal reaches the service alone, which

@@ -20,6 +20,7 @@ pub mod jobs;
 pub mod merges;
 pub mod migrations;
 pub mod movements;
+pub mod pipelined;
 pub mod policies;
 pub mod pupil_changes;
 pub mod pupils;
@@ -38,6 +39,7 @@ pub mod transitions;
 pub mod trusts;
 
 use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 
 use diesel_async::pooled_connection::deadpool::{Object, Pool};
 use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod};
@@ -47,10 +49,22 @@ use diesel_async::{
 use futures::FutureExt;
 
 use self::announcements::Announcements;
+use self::pipelined::PipelinedConnection;
 use crate::domain::identifiers::TrustId;
 
 /// The role as which the service works once it is connected: it owns nothing and bypasses nothing.
 pub const SERVICE_ROLE: &str = "graduated_response_service";
+
+/// What a connection is told first: to work as the service's role, and to plan generically.
+fn as_service() -> String {
+    format!("SET ROLE {SERVICE_ROLE}; SET jit = off; SET plan_cache_mode = force_generic_plan")
+}
+
+/// Begins a transaction that sees the rows of one trust. The trust is a UUID, so it can be written into the statement: SET
+/// takes no parameters.
+fn begin_as(trust: TrustId) -> String {
+    format!("BEGIN; SET LOCAL app.trust_id = '{trust}'")
+}
 
 /// What went wrong in the store.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +75,9 @@ pub enum StoreError {
     /// The pool could not be built.
     #[error("the connection pool could not be built: {0}")]
     PoolBuild(#[from] diesel_async::pooled_connection::deadpool::BuildError),
+    /// A connection was closed while it was in use.
+    #[error("a connection was lost")]
+    Lost(#[source] Option<tokio_postgres::Error>),
     /// A connection could not be made.
     #[error("the database could not be reached: {0}")]
     Connection(#[from] diesel::ConnectionError),
@@ -70,6 +87,9 @@ pub enum StoreError {
     /// Something stored is not what the service stores.
     #[error("the database holds something that the service does not store: {0}")]
     Corrupt(&'static str),
+    /// A statement ran outside of any transaction of its trust, and so saw nothing.
+    #[error("a statement ran outside of any transaction of its trust")]
+    NotOfTrust,
     /// Another write was first: the whole transaction has to begin anew.
     #[error("another write was first")]
     Conflict,
@@ -78,7 +98,7 @@ pub enum StoreError {
     Stopped,
     /// A read that was shared with others failed.
     #[error("a shared read failed: {0}")]
-    Shared(std::sync::Arc<StoreError>),
+    Shared(Arc<StoreError>),
     /// A migration failed.
     #[error("a migration failed: {0}")]
     Migration(String),
@@ -94,6 +114,7 @@ impl StoreError {
             "the database system is starting up",
         ];
         match self {
+            StoreError::Lost(_) => true,
             StoreError::Shared(error) => error.is_lost_connection(),
             StoreError::Query(Error::DatabaseError(
                 DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand,
@@ -128,6 +149,7 @@ impl StoreError {
 #[derive(Clone)]
 pub struct Store {
     pool: Pool<AsyncPgConnection>,
+    url: Arc<str>,
     announcements: Announcements,
 }
 
@@ -142,6 +164,7 @@ impl Store {
         let pool = Pool::builder(manager).max_size(connections_max).build()?;
         Ok(Store {
             pool,
+            url: url.into(),
             announcements: Announcements::default(),
         })
     }
@@ -154,6 +177,11 @@ impl Store {
     /// A connection that belongs to no trust: it reads the directory of trusts, and no row of any tenant.
     pub async fn connection(&self) -> Result<Object<AsyncPgConnection>, StoreError> {
         Ok(self.pool.get().await?)
+    }
+
+    /// A connection of its own, outside of the pool, for statements that share a round trip.
+    pub async fn pipelined(&self) -> Result<PipelinedConnection, StoreError> {
+        PipelinedConnection::connect(&self.url).await
     }
 
     /// Begins a transaction that sees the rows of one trust. Dropped without a commit, it is rolled back.
@@ -176,9 +204,7 @@ impl Store {
             to_announce: None,
             announcements: self.announcements.clone(),
         };
-        // The trust is a UUID, so it can be written into the statement: SET takes no parameters.
-        let begin = format!("BEGIN; SET LOCAL app.trust_id = '{trust}'");
-        AnsiTransactionManager::begin_transaction_sql(transaction.deref_mut(), &begin).await?;
+        AnsiTransactionManager::begin_transaction_sql(transaction.deref_mut(), &begin_as(trust)).await?;
         Ok(transaction)
     }
 }
@@ -186,9 +212,7 @@ impl Store {
 async fn connect_as_service(url: &str) -> diesel::ConnectionResult<AsyncPgConnection> {
     let mut connection = AsyncPgConnection::establish(url).await?;
     connection
-        .batch_execute(&format!(
-            "SET ROLE {SERVICE_ROLE}; SET jit = off; SET plan_cache_mode = force_generic_plan"
-        ))
+        .batch_execute(&as_service())
         .await
         .map_err(diesel::ConnectionError::CouldntSetupConfiguration)?;
     Ok(connection)

@@ -80,6 +80,18 @@ impl JudgedCounts {
         }
     }
 
+    /// What the columns hold: attended, possible, unauthorised, and the first day of the window.
+    pub(super) const fn from_columns(
+        columns: (Option<i32>, Option<i32>, Option<i32>, Option<NaiveDate>),
+    ) -> JudgedCounts {
+        JudgedCounts {
+            judged_attended: columns.0,
+            judged_possible: columns.1,
+            judged_unauthorised: columns.2,
+            judged_from: columns.3,
+        }
+    }
+
     /// The first day of the window; nothing where the registers' own counts were judged.
     pub const fn from(self) -> Option<NaiveDate> {
         self.judged_from

@@ -176,14 +176,16 @@ pub async fn list(
         AND ($8::timestamptz IS NULL OR t.recorded_at >= $8) AND ($9::timestamptz IS NULL OR t.recorded_at < $9)
         AND ($10::smallint IS NULL OR t.academic_year = $10)"
         .to_owned();
-    if filter.school.is_some() {
-        of_filter += &format!(" AND EXISTS (SELECT FROM enrolments e WHERE {ON_ROLL} AND e.school_id = $5)");
-    }
+    of_filter += match filter.pupil {
+        Some(_) => " AND t.pupil_id = $4",
+        None => " AND $4::uuid IS NULL",
+    };
+    of_filter += &match filter.school {
+        Some(_) => format!(" AND EXISTS (SELECT FROM enrolments e WHERE {ON_ROLL} AND e.school_id = $5)"),
+        None => " AND $5::uuid IS NULL".to_owned(),
+    };
     let columns = columns();
     let statement = match (filter.pupil, filter.school) {
-        (Some(_), _) => format!(
-            "SELECT {columns} FROM transitions t WHERE {of_filter} AND t.pupil_id = $4 ORDER BY t.position DESC LIMIT $3"
-        ),
         // By the school's pupils: of a large trust's transitions few are of one school.
         (None, Some(_)) => format!(
             "SELECT {columns}
@@ -193,9 +195,7 @@ pub async fn list(
              ) AS t
              ORDER BY t.position DESC LIMIT $3"
         ),
-        (None, None) => {
-            format!("SELECT {columns} FROM transitions t WHERE {of_filter} ORDER BY t.position DESC LIMIT $3")
-        }
+        _ => format!("SELECT {columns} FROM transitions t WHERE {of_filter} ORDER BY t.position DESC LIMIT $3"),
     };
     let rows: Vec<Row> = diesel::sql_query(statement)
         .bind::<sql_types::Uuid, _>(trust.0)
@@ -281,6 +281,7 @@ pub async fn place_at_time(
              FROM search
              CROSS JOIN LATERAL (
                  SELECT position, recorded_at FROM transitions WHERE trust_id = $1 AND position = (low + high + 1) / 2
+                 OFFSET 0
              ) AS row
              WHERE low < high
          )
@@ -359,7 +360,7 @@ pub async fn stages_at(
                      AND (e.end_date IS NULL OR e.end_date >= $4)
                  ORDER BY e.school_id
              ) AS school_ids
-         FROM unnest($2) WITH ORDINALITY AS k(pupil_id, place)
+         FROM unnest($2::uuid[]) WITH ORDINALITY AS k(pupil_id, place)
          CROSS JOIN LATERAL (
              SELECT pupil_id, stage, since, episode, episode_open, changed_at
              FROM pupil_stages WHERE trust_id = $1 AND pupil_id = k.pupil_id

@@ -10,7 +10,7 @@ use std::fmt;
 use chrono::{DateTime, Datelike as _, Days, NaiveDate, TimeDelta, TimeZone as _, Utc};
 use chrono_tz::Europe::London;
 
-use crate::ask::{When, absence, stage_name};
+use crate::ask::{When, absence, classification, stage_name};
 use crate::common::world::pb;
 use crate::notation::{Case, EnrolmentWanted, Mark, Place, Question, Wanted};
 use crate::refusal::Refusal;
@@ -124,10 +124,26 @@ pub async fn case(case: &Case, url: String) -> Vec<Difference> {
     findings.differences
 }
 
+/// A case of bare counts: no pupil, a draft of a policy.
 async fn of_counts(case: &Case, counts: &str, url: String) -> Vec<Difference> {
     let mut findings = Findings::new(case, "expect");
-    findings.differ("counts", counts, "no way to ask yet");
-    drop(url);
+    let wanted = &case.expect.wanted;
+    match (classification(case, counts, url).await, &wanted.error) {
+        (Ok(_), Some(error)) => findings.differ("error", error, "an answer"),
+        (Err(refusal), Some(error)) if refusal.is(error) => {}
+        (Err(refusal), error) => {
+            let found = format!("{}: {}", refusal.reason, refusal.message);
+            findings.differ("error", error.as_deref().unwrap_or("none"), found);
+        }
+        (Ok(found), None) => {
+            let tally = found.tally.unwrap_or_default();
+            compare_counts(wanted, tally, &found.attendance_percent, &mut findings, "");
+            findings.compare("stage", wanted.stage.as_ref(), &stage_name(found.stage));
+            findings.compare("too_little", wanted.too_little.as_ref(), &found.too_little_data);
+            let thresholds = absence(found.persistent_absence, found.severe_absence, tally);
+            findings.compare("thresholds", wanted.thresholds.as_ref(), &thresholds);
+        }
+    }
     findings.differences
 }
 
@@ -280,17 +296,37 @@ async fn compare_stage(question: &Question, setting: &Setting, when: When, findi
     compare_counts(wanted, tally, &stage.attendance_percent, findings, "");
     findings.compare("stage", wanted.stage.as_ref(), &stage_name(stage.stage));
     findings.compare("too_little", wanted.too_little.as_ref(), &stage.too_little_data);
-    let year_tally = stage.year_tally.unwrap_or_default();
-    let mut thresholds = absence(stage.persistent_absence, stage.severe_absence, year_tally);
-    thresholds.sort();
-    let mut expected = wanted.thresholds.clone();
-    if let Some(expected) = &mut expected {
-        expected.sort();
-    }
-    findings.compare("thresholds", expected.as_ref(), &thresholds);
+    compare_thresholds(wanted, &stage, setting, when, findings).await;
     for of_enrolment in &wanted.enrolments {
         compare_enrolment(of_enrolment, &stage, setting, day, findings);
     }
+}
+
+/// Compares the complete list of what was reached. The stage tells of persistent and severe absence as well.
+async fn compare_thresholds(
+    wanted: &Wanted,
+    stage: &pb::PupilStage,
+    setting: &Setting,
+    when: When,
+    findings: &mut Findings<'_>,
+) {
+    let Some(wanted) = &wanted.thresholds else {
+        return;
+    };
+    let mut expected = wanted.clone();
+    expected.sort();
+    match setting.thresholds(when).await {
+        Ok(mut found) => {
+            found.sort();
+            findings.compare("thresholds", Some(&expected), &found);
+        }
+        Err(refusal) => findings.refused("thresholds", &refusal),
+    }
+    let of_absence = |threshold: &String| threshold.starts_with("persistent ") || threshold.starts_with("severe ");
+    expected.retain(of_absence);
+    let year_tally = stage.year_tally.unwrap_or_default();
+    let found = absence(stage.persistent_absence, stage.severe_absence, year_tally);
+    findings.compare("persistent and severe absence", Some(&expected), &found);
 }
 
 fn compare_counts(wanted: &Wanted, tally: pb::Tally, percent: &str, findings: &mut Findings<'_>, prefix: &str) {

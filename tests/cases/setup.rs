@@ -1,14 +1,14 @@
 //! Sets a case up through the port: a trust with a service and a clock of its own, schools with their calendars, a pupil,
 //! the policy, and marks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Datelike, Days, NaiveDate, NaiveTime, TimeDelta, Utc};
 use graduated_response::service::Limits;
 
 use crate::common::World;
 use crate::common::world::{by_id, correction, pb, person, pupil_input};
-use crate::notation::{Case, GivenPolicy, GivenWindow, Half, Mark, Marking, Place, RawDate};
+use crate::notation::{Case, GivenPolicy, GivenSchool, GivenWindow, Half, Mark, Marking, Place, RawDate};
 use crate::refusal::Refusal;
 
 /// The number of a code and of a half of a day that do not exist.
@@ -83,6 +83,9 @@ pub async fn set_up(case: &Case, url: String) -> Result<Setting, Refusal> {
     };
     let version = setting.world.policy(settings_of(&case.given.policy)).await;
     setting.world.activate(version, "").await;
+    for school in &case.given.schools {
+        setting.give_calendar(school).await?;
+    }
     setting.enrol(case, first).await?;
     let marks = latest_of(&case.given.marks);
     let stand = marks.into_iter().filter(|(_, mark)| *mark != Mark::None);
@@ -129,6 +132,54 @@ fn latest_of(markings: &[Marking]) -> BTreeMap<Register, Mark> {
 }
 
 impl Setting {
+    /// Gives a school its calendar, year by year.
+    async fn give_calendar(&self, school: &GivenSchool) -> Result<(), Refusal> {
+        let GivenSchool { name, calendar } = school;
+        let year_of = |day: &NaiveDate| day.year() - i32::from(day.month() < 8);
+        let weekday = |day: &NaiveDate| day.weekday().number_from_monday() <= 5;
+        let in_term = |day: &NaiveDate| {
+            weekday(day)
+                && calendar
+                    .terms
+                    .iter()
+                    .any(|term| term.first <= *day && *day <= term.last)
+        };
+        let of_terms = calendar.terms.iter().map(|term| year_of(&term.first));
+        let of_days = calendar.open.iter().map(year_of);
+        let years: BTreeSet<i32> = of_terms.chain(of_days).collect();
+        for academic_year in years {
+            let terms = calendar
+                .terms
+                .iter()
+                .filter(|term| year_of(&term.first) == academic_year);
+            let terms = terms.map(|term| pb::CalendarTerm {
+                name: term.name.clone(),
+                first_day: Some(date(term.first.into())),
+                last_day: Some(date(term.last.into())),
+            });
+            let note = |kind: pb::CalendarDayKind, day: &NaiveDate| pb::CalendarNote {
+                kind: kind.into(),
+                first_day: Some(date((*day).into())),
+                ..pb::CalendarNote::default()
+            };
+            let of_year = |day: &&NaiveDate| year_of(day) == academic_year;
+            let extra = calendar.open.iter().filter(of_year).filter(|day| !in_term(day));
+            let extra = extra.map(|day| note(pb::CalendarDayKind::SchoolDay, day));
+            let closed = calendar.closed.iter().filter(of_year);
+            let closed = closed.map(|day| note(pb::CalendarDayKind::Inset, day));
+            let request = pb::UpdateCalendarRequest {
+                trust_id: self.world.trust_id.clone(),
+                school: self.schools[name].clone(),
+                academic_year,
+                terms: terms.collect(),
+                notes: extra.chain(closed).collect(),
+                ..pb::UpdateCalendarRequest::default()
+            };
+            self.world.admin().update_calendar(request).await?;
+        }
+        Ok(())
+    }
+
     async fn enrol(&mut self, case: &Case, first: NaiveDate) -> Result<(), Refusal> {
         let kind_of = |kind: &str| match kind {
             "sole" => pb::EnrolmentKind::Sole.into(),
@@ -193,7 +244,8 @@ impl Setting {
     /// Records marks in one batch: one item a register and academic year, and one for each mark whose session there is not.
     async fn record(&mut self, marks: &BTreeMap<Register, Mark>) -> Result<(), Refusal> {
         let mut items: Vec<(String, pb::SessionItem)> = Vec::new();
-        let mut years: BTreeMap<(&str, i32), Vec<(NaiveDate, bool, i32)>> = BTreeMap::new();
+        type OfYear = Vec<(NaiveDate, bool, i32)>;
+        let mut years: BTreeMap<(&str, i32), OfYear> = BTreeMap::new();
         for ((school, place), mark) in marks {
             let number = match mark {
                 Mark::Code(code) => i32::from(code.byte()),

@@ -2,8 +2,10 @@
 //! policies, and days that pass. After each step every pupil's stage and actions are compared, and now and then a day of the
 //! past as it was known at some moment.
 
+mod compare;
 mod drive;
 mod naive;
+mod setting;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
@@ -32,9 +34,6 @@ pub enum Step {
         pupil: usize,
         morning: usize,
         afternoon: usize,
-    },
-    Transfer {
-        pupil: usize,
     },
     Hold {
         pupil: usize,
@@ -88,7 +87,7 @@ fn step() -> impl Strategy<Value = Step> {
     let days = prop_oneof![6 => 1u8..4, 3 => 5u8..9, 1 => 20u8..120].prop_map(Step::Days);
     let hold = (pupil.clone(), 1usize..6, 0u8..20).prop_map(|(pupil, stage, days)| Step::Hold { pupil, stage, days });
     let delay = (pupil.clone(), 0u8..20).prop_map(|(pupil, days)| Step::DelayFall { pupil, days });
-    let policies = drive::policies().len();
+    let policies = setting::policies().len();
     let policy = (0..=policies, prop::option::of(0usize..2)).prop_map(|(which, school)| Step::Policy { which, school });
     let ask = (pupil.clone(), 0u8..60, 0usize..40).prop_map(|(pupil, days_back, moments_back)| Step::Ask {
         pupil,
@@ -99,7 +98,6 @@ fn step() -> impl Strategy<Value = Step> {
         8 => marks,
         4 => week,
         5 => days,
-        // 1 => pupil.clone().prop_map(|pupil| Step::Transfer { pupil }),
         1 => hold,
         1 => delay,
         1 => pupil.prop_map(|pupil| Step::ConfirmFall { pupil }),
@@ -128,7 +126,8 @@ fn agree_over(steps: u32, seed: [u8; 32]) {
                 let agreed = drive.step(step).await;
                 agreed.map_err(|difference| TestCaseError::fail(format!("step {place}: {difference}")))?;
             }
-            Ok(())
+            let agreed = drive.end().await;
+            agreed.map_err(|difference| TestCaseError::fail(format!("in the end: {difference}")))
         })
     });
     if let Err(failure) = outcome {

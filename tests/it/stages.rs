@@ -286,6 +286,38 @@ async fn many_point_reads_at_once_are_each_answered_with_their_own_pupil() {
     }
 }
 
+#[tokio::test]
+async fn point_reads_of_several_trusts_at_once_are_each_answered_from_their_own_trust() {
+    let mut world = World::on("2025-10-31").await;
+    let mut pupils = Vec::new();
+    for n in 0..4 {
+        world.trust_id = world.new_trust(&format!("Trust {n}")).await;
+        let school = world.school("100001").await;
+        let pupil = world.pupil("ada", &school).await;
+        let run = "/ ".repeat(n + 1);
+        world.record(&pupil, at("2025-09-08", "AM"), run.trim()).await;
+        pupils.push((world.trust_id.clone(), pupil));
+    }
+    let reads = (0..160).map(|n| {
+        let ((trust, _), (_, pupil)) = (&pupils[n % 4], &pupils[n / 4 % 4]);
+        let mut client = world.stages();
+        let request = pb::GetPupilStageRequest {
+            trust_id: trust.clone(),
+            pupil: Some(by_id(pupil)),
+            ..pb::GetPupilStageRequest::default()
+        };
+        async move { (n % 4, n / 4 % 4, client.get_pupil_stage(request).await) }
+    });
+    for (trust, pupil, answer) in futures::future::join_all(reads).await {
+        if trust == pupil {
+            let stage = answer.unwrap().into_inner().pupil_stage.unwrap();
+            assert_eq!(stage.tally.unwrap().attended, pupil as i64 + 1);
+        } else {
+            assert_eq!(answer.unwrap_err().code(), Code::NotFound);
+        }
+    }
+}
+
 /// Four pupils at two schools: at U, 3 and 5 at the first, at 3 at the second.
 async fn small_trust() -> (World, [String; 2], [String; 4]) {
     let world = World::on("2025-10-10").await;

@@ -50,11 +50,17 @@ async fn world_of_two_trusts() -> (World, [String; 2]) {
         world.hold(&pupil, pb::Stage::Five, "2025-10-31").await;
         let policy = world.policy(pb::PolicySettings::default()).await;
         world.activate(policy, "").await;
-        let given = format!(
-            "INSERT INTO school_days
-                 SELECT trust_id, school_id, 2025, '\\x01', '[]', '[]', 1, now() FROM schools WHERE trust_id = '{trust}'"
-        );
-        world.sql().await.batch_execute(&given).await.unwrap();
+        let calendar = pb::UpdateCalendarRequest {
+            trust_id: trust.clone(),
+            all_schools: true,
+            terms: vec![pb::CalendarTerm {
+                name: "autumn".into(),
+                first_day: Some(pb_date("2025-09-01")),
+                last_day: Some(pb_date("2025-12-19")),
+            }],
+            ..pb::UpdateCalendarRequest::default()
+        };
+        world.admin().update_calendar(calendar).await.unwrap();
     }
     (world, trusts)
 }

@@ -117,7 +117,7 @@ async fn transitions_are_listed_by_school_also_where_the_pupil_has_moved_on() {
     );
     let (stays, moves_on) = (stays[0].as_str(), moves_on[0].as_str());
     assert_eq!(pupils(&elms), [moves_on], "with what moved the pupil since");
-    assert_eq!(elms[0].school_ids, [elm.clone()]);
+    assert_eq!(elms[0].school_ids, std::slice::from_ref(&elm));
     assert_eq!(pupils(&oaks), [moves_on, stays], "with what moved the pupil before");
     let of_both = pb::ListTransitionsRequest {
         school: elm,

@@ -38,7 +38,7 @@ async fn a_stream_from_a_snapshot_tells_every_stage_and_then_what_moves_pupils_f
             (found.stage(), found.since, found.episode, found.changed_at),
             (stage.stage(), stage.since, stage.episode, stage.changed_at)
         );
-        assert_eq!(found.school_ids, [school.clone()]);
+        assert_eq!(found.school_ids, std::slice::from_ref(&school));
     }
 
     world.move_pupils(&pupils[1..2], false).await;

@@ -7,6 +7,7 @@ use prost::Message;
 use sha2::{Digest, Sha256};
 use tonic::transport::Channel;
 use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
 use uuid::Uuid;
 
 use crate::import::SchoolReference;
@@ -40,6 +41,12 @@ pub struct Service {
 /// Whether a call that failed so may be made again as it is.
 fn is_passing(code: Code) -> bool {
     matches!(code, Code::Unavailable | Code::Aborted)
+}
+
+/// Whether the trust has nothing of the kind that was asked for. That there is no such trust is an error.
+fn is_absent(status: &Status) -> bool {
+    let of_trust = |found: tonic_types::ResourceInfo| found.resource_type == "trust";
+    status.code() == Code::NotFound && !status.get_details_resource_info().is_some_and(of_trust)
 }
 
 /// Makes a call, and makes it again where the error is a passing one.
@@ -105,7 +112,7 @@ impl Service {
         let answer = with_retries(async || self.admin.clone().get_school(request.clone()).await);
         match answer.await {
             Ok(answer) => Ok(answer.into_inner().school),
-            Err(status) if status.code() == Code::NotFound => Ok(None),
+            Err(status) if is_absent(&status) => Ok(None),
             Err(status) => Err(status),
         }
     }
@@ -149,7 +156,7 @@ impl Service {
             let answer = with_retries(async || self.pupils.clone().get_pupil(request.clone()).await);
             match answer.await {
                 Ok(answer) => return Ok(answer.into_inner().pupil),
-                Err(status) if status.code() == Code::NotFound => {}
+                Err(status) if is_absent(&status) => {}
                 Err(status) => return Err(status),
             }
         }

@@ -1,37 +1,34 @@
-//! A school's calendar, as somebody gave it.
+//! A school's calendar, as somebody gives it.
 
-use chrono::{Datelike as _, NaiveDate};
-use graduated_response::domain::session::AcademicYear;
+use graduated_response::proto as pb;
 
 use super::World;
-use super::world::day;
+use super::world::pb_date;
 
 /// Gives a school the calendar of 2025/26: Mondays to Fridays of the terms, each written `name first last`, without the days
 /// of INSET.
 pub async fn give_calendar(world: &World, school: &str, terms: &[&str], inset: &[&str]) {
-    let year = AcademicYear::from_start_year(2025).unwrap();
-    let mut days = vec![0u8; year.sessions() / 2];
-    let mut rows = Vec::new();
-    let place = |date: NaiveDate| usize::try_from((date - year.first_day()).num_days()).unwrap();
-    for term in terms {
-        let mut words = term.split(' ');
-        let (name, first, last) = (words.next().unwrap(), words.next().unwrap(), words.next().unwrap());
-        for date in day(first).iter_days().take_while(|date| *date <= day(last)) {
-            if date.weekday().number_from_monday() <= 5 {
-                days[place(date)] = 1;
-            }
+    let term = |text: &&str| {
+        let mut words = text.split(' ');
+        pb::CalendarTerm {
+            name: words.next().unwrap().to_owned(),
+            first_day: words.next().map(pb_date),
+            last_day: words.next().map(pb_date),
         }
-        rows.push(serde_json::json!({ "name": name, "first": first, "last": last }));
-    }
-    for date in inset {
-        days[place(day(date))] = 2;
-    }
-    let hex: String = days.iter().map(|day| format!("{day:02x}")).collect();
-    let statement = format!(
-        "INSERT INTO school_days (trust_id, school_id, academic_year, days, terms, notes, updated_at)
-         VALUES ('{}', '{school}', 2025, '\\x{hex}', '{}', '[]', now())",
-        world.trust_id,
-        serde_json::Value::from(rows)
-    );
-    world.sql().await.batch_execute(&statement).await.unwrap();
+    };
+    let note = |date: &&str| pb::CalendarNote {
+        kind: pb::CalendarDayKind::Inset.into(),
+        first_day: Some(pb_date(date)),
+        last_day: Some(pb_date(date)),
+        ..pb::CalendarNote::default()
+    };
+    let request = pb::UpdateCalendarRequest {
+        trust_id: world.trust_id.clone(),
+        school: school.to_owned(),
+        academic_year: 2025,
+        terms: terms.iter().map(term).collect(),
+        notes: inset.iter().map(note).collect(),
+        ..pb::UpdateCalendarRequest::default()
+    };
+    world.admin().update_calendar(request).await.unwrap();
 }

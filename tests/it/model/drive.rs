@@ -1,12 +1,13 @@
 //! Drives a history through the port and the model side by side.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Debug;
+use std::collections::BTreeSet;
 
 use chrono::{DateTime, Datelike as _, Days, NaiveDate, NaiveTime, TimeDelta, Utc};
 use graduated_response::grpc::convert::{to_date, to_timestamp};
 
-use super::naive::{Answer, Counts, DEFAULT_BOUNDS, Happening, HoldKind, Naive, Settings, Span, first_of_year};
+use super::compare::{Disagreement, Seen, agree, compare};
+use super::naive::{Happening, HoldKind, Naive, Span, first_of_year};
+use super::setting::{calendars, contract_calendars, contract_settings, policies, provisions};
 use super::{CODES, Step};
 use crate::common::World;
 use crate::common::world::{by_id, correction, pb, person, pupil_input};
@@ -17,89 +18,17 @@ pub const PUPILS: usize = 3;
 /// The first day of a history, a Monday of the first full week.
 const FIRST_DAY: &str = "2025-09-08";
 
-/// What the model and the service disagree on.
-pub type Disagreement = String;
-
-pub fn policies() -> Vec<Settings> {
-    let default = Settings {
-        bounds: DEFAULT_BOUNDS,
-        rounded: false,
-        minimum: 20,
-        each_enrolment_alone: false,
-        reached_stage_only: false,
-        fall_waits: false,
-    };
-    vec![
-        default,
-        Settings { minimum: 1, ..default },
-        Settings {
-            minimum: 6,
-            rounded: true,
-            ..default
-        },
-        Settings {
-            minimum: 1,
-            fall_waits: true,
-            ..default
-        },
-        Settings {
-            minimum: 2,
-            each_enrolment_alone: true,
-            ..default
-        },
-        Settings {
-            minimum: 1,
-            bounds: [(960, true), (940, false), (880, true), (700, false), (400, false)],
-            reached_stage_only: true,
-            ..default
-        },
-    ]
-}
-
-fn contract_settings(settings: &Settings) -> pb::PolicySettings {
-    let bound = |(tenths, inclusive): &(i64, bool)| pb::LowerBound {
-        tenths: i32::try_from(*tenths).unwrap(),
-        inclusive: *inclusive,
-    };
-    pb::PolicySettings {
-        lower_bounds: settings.bounds.iter().map(bound).collect(),
-        comparison: match settings.rounded {
-            true => pb::Comparison::Rounded.into(),
-            false => pb::Comparison::Exact.into(),
-        },
-        minimum_possible: i32::try_from(settings.minimum).ok(),
-        scope: match settings.each_enrolment_alone {
-            true => pb::PolicyScope::Enrolment.into(),
-            false => pb::PolicyScope::Trust.into(),
-        },
-        raises_reached_stage_only: settings.reached_stage_only,
-        fall_waits: settings.fall_waits,
-        ..pb::PolicySettings::default()
-    }
-}
-
-/// What was seen of a pupil's episodes of raised actions.
-#[derive(Default)]
-struct Seen {
-    stage: usize,
-    year: Option<NaiveDate>,
-    episode: i32,
-    open: bool,
-    /// The stage of greatest need in which the pupil was seen, by episode.
-    highest: BTreeMap<i32, usize>,
-}
-
 pub struct Drive {
-    world: World,
-    model: Naive,
+    pub(super) world: World,
+    pub(super) model: Naive,
     schools: Vec<String>,
-    pupils: Vec<String>,
+    pub(super) pupils: Vec<String>,
     /// The UUIDs of the holds by their numbers in the model, with their pupils and last days.
     holds: Vec<(String, usize, NaiveDate, bool)>,
-    seen: Vec<Seen>,
+    pub(super) seen: Vec<Seen>,
     /// The provisions of each stage, 1 to 5, that are raised for a pupil.
-    provisions: Vec<BTreeSet<String>>,
-    today: NaiveDate,
+    pub(super) provisions: Vec<BTreeSet<String>>,
+    pub(super) today: NaiveDate,
     /// How many steps were taken today: each is a minute.
     minutes: i64,
     /// The moments at which something may have happened.
@@ -116,8 +45,12 @@ impl Drive {
         for urn in ["100001", "100002"] {
             schools.push(world.school(urn).await);
         }
-        let mut policies = policies();
-        policies.truncate(policies.len());
+        let (policies, calendars) = (policies(), calendars());
+        for (school, calendar) in schools.iter().zip(&calendars) {
+            for request in contract_calendars(&world.trust_id, school, calendar) {
+                world.admin().update_calendar(request).await.unwrap();
+            }
+        }
         // The first is the default policy that every trust begins with.
         for (place, settings) in policies.iter().enumerate().skip(1) {
             let version = world.policy(contract_settings(settings)).await;
@@ -134,6 +67,7 @@ impl Drive {
         enrolments[PUPILS - 1].push(span(1, true));
         let mut drive = Drive {
             model: Naive {
+                calendars,
                 policies,
                 enrolments,
                 happened: Vec::new(),
@@ -183,7 +117,7 @@ impl Drive {
     }
 
     /// The moment of the step that comes.
-    fn now(&self) -> DateTime<Utc> {
+    pub(super) fn now(&self) -> DateTime<Utc> {
         self.noon() + TimeDelta::minutes(self.minutes)
     }
 
@@ -230,7 +164,6 @@ impl Drive {
                 let sessions: Vec<_> = days.flat_map(of_day).collect();
                 self.mark(*pupil, 0, &sessions).await?;
             }
-            Step::Transfer { pupil } => self.transfer(*pupil).await?,
             Step::Hold { pupil, stage, days } => {
                 self.hold(*pupil, HoldKind::AtLeast(*stage), u64::from(*days)).await?;
             }
@@ -246,6 +179,14 @@ impl Drive {
         }
         for pupil in 0..PUPILS {
             self.look(pupil).await?;
+        }
+        Ok(())
+    }
+
+    /// Compares all that there is to see of every pupil once more.
+    pub async fn end(&mut self) -> Result<(), Disagreement> {
+        for pupil in 0..PUPILS {
+            self.look_closely(pupil).await?;
         }
         Ok(())
     }
@@ -309,35 +250,6 @@ impl Drive {
                 afternoon,
                 code: (code != "-").then_some(code),
             });
-        }
-        Ok(())
-    }
-
-    async fn transfer(&mut self, pupil: usize) -> Result<(), Disagreement> {
-        let spans = &self.model.enrolments[pupil];
-        let current = *spans.last().unwrap();
-        if spans.iter().any(|span| span.subsidiary) || current.start > self.today {
-            return Ok(());
-        }
-        let refused = self.model.marked_after(pupil, current.school, self.today);
-        let before = spans.clone();
-        let spans = &mut self.model.enrolments[pupil];
-        spans.last_mut().unwrap().end = Some(self.today);
-        spans.push(Span {
-            school: 1 - current.school,
-            subsidiary: false,
-            start: self.today + Days::new(1),
-            end: None,
-        });
-        let input = pupil_input(&format!("pupil-{pupil}"), &self.contract_enrolments(pupil));
-        let answer = self
-            .world
-            .upsert(vec![input])
-            .await
-            .map_err(|status| status.to_string())?;
-        agree("transfer taken", &!refused, &answer.rejections.is_empty())?;
-        if refused {
-            self.model.enrolments[pupil] = before;
         }
         Ok(())
     }
@@ -475,184 +387,9 @@ impl Drive {
         )
     }
 
-    async fn stage(&self, request: pb::GetPupilStageRequest) -> Result<pb::PupilStage, Disagreement> {
+    pub(super) async fn stage(&self, request: pb::GetPupilStageRequest) -> Result<pb::PupilStage, Disagreement> {
         let answer = self.world.stages().get_pupil_stage(request).await;
         let answer = answer.map_err(|status| status.to_string())?;
         answer.into_inner().pupil_stage.ok_or_else(|| "no stage".to_owned())
     }
-
-    /// Compares a pupil's stage today, and the actions.
-    async fn look(&mut self, pupil: usize) -> Result<(), Disagreement> {
-        let request = pb::GetPupilStageRequest {
-            trust_id: self.world.trust_id.clone(),
-            pupil: Some(by_id(&self.pupils[pupil])),
-            ..pb::GetPupilStageRequest::default()
-        };
-        let found = self.stage(request).await?;
-        let expected = self.model.answer(pupil, self.today, None);
-        let what = format!("pupil {pupil} today {}", self.today);
-        compare(&what, &expected, &found)?;
-        self.count_episodes(pupil, &expected);
-        let seen = &self.seen[pupil];
-        let current = if seen.open { seen.episode } else { 0 };
-        agree(&format!("{what}: episode"), &current, &found.episode)?;
-        self.compare_actions(pupil, &expected, &what).await
-    }
-
-    /// An episode begins when a pupil leaves stage U, and ends on the return to it and when the academic year turns.
-    fn count_episodes(&mut self, pupil: usize, expected: &Answer) {
-        let seen = &mut self.seen[pupil];
-        let year = first_of_year(self.today);
-        if expected.stage == 0 || seen.year.is_some_and(|of| of != year) {
-            seen.open = false;
-        }
-        seen.year = Some(year);
-        seen.stage = expected.stage;
-        if expected.stage > 0 {
-            if !seen.open {
-                seen.open = true;
-                seen.episode += 1;
-            }
-            let highest = seen.highest.entry(seen.episode).or_default();
-            *highest = expected.stage.max(*highest);
-        }
-    }
-
-    async fn compare_actions(&self, pupil: usize, expected: &Answer, what: &str) -> Result<(), Disagreement> {
-        let request = pb::ListPupilActionsRequest {
-            trust_id: self.world.trust_id.clone(),
-            pupil: Some(by_id(&self.pupils[pupil])),
-            all_episodes: true,
-            page_size: 1000,
-            ..pb::ListPupilActionsRequest::default()
-        };
-        let answer = self.world.actions().list_pupil_actions(request).await;
-        let actions = answer.map_err(|status| status.to_string())?.into_inner().actions;
-        let seen = &self.seen[pupil];
-        // What stands: nothing twice in an episode.
-        let mut standing: BTreeMap<(i32, usize), BTreeSet<String>> = BTreeMap::new();
-        for action in &actions {
-            let withdrawn = action.state() == pb::ActionState::Withdrawn;
-            agree(
-                &format!("{what}: {} withdrawn as never reached", action.name),
-                &action.never_reached,
-                &withdrawn,
-            )?;
-            if withdrawn {
-                continue;
-            }
-            let stage = usize::try_from(action.stage).unwrap() - 1;
-            let of_stage = standing.entry((action.episode, stage)).or_default();
-            if !of_stage.insert(action.provision_id.clone()) {
-                return Err(format!("{what}: {} is raised twice", action.name));
-            }
-        }
-        for ((episode, stage), provisions) in &standing {
-            // A stage raises all its provisions or none.
-            agree(
-                &format!("{what}: episode {episode} stage {stage}"),
-                &self.provisions[*stage - 1],
-                provisions,
-            )?;
-            let highest = seen.highest.get(episode).copied().unwrap_or_default();
-            if *stage > highest {
-                return Err(format!(
-                    "{what}: episode {episode} raised stage {stage}, and never came above {highest}"
-                ));
-            }
-            if *episode == seen.episode && seen.open && *stage > expected.peak {
-                return Err(format!(
-                    "{what}: stage {stage} stands, and no day of the year reached it"
-                ));
-            }
-        }
-        if expected.stage > 0 {
-            let only_reached = self.model.policies[expected.version - 1].reached_stage_only;
-            let lowest = if only_reached { expected.stage } else { 1 };
-            for stage in lowest..=expected.stage {
-                if !only_reached && self.ever_reached_only() {
-                    continue;
-                }
-                if !standing.contains_key(&(seen.episode, stage)) {
-                    return Err(format!(
-                        "{what}: at stage {} and stage {stage} is not raised",
-                        expected.stage
-                    ));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether a policy that raises the reached stage alone was ever in force: then what it passed over stays away.
-    fn ever_reached_only(&self) -> bool {
-        self.model.happened.iter().any(|(_, happening)| match happening {
-            Happening::Policy {
-                version: Some(version), ..
-            } => self.model.policies[*version - 1].reached_stage_only,
-            _ => false,
-        })
-    }
-}
-
-fn agree<T: PartialEq + Debug>(what: &str, expected: &T, found: &T) -> Result<(), Disagreement> {
-    if expected == found {
-        Ok(())
-    } else {
-        Err(format!("{what}: the model says {expected:?}, the service {found:?}"))
-    }
-}
-
-fn compare(what: &str, expected: &Answer, found: &pb::PupilStage) -> Result<(), Disagreement> {
-    let counts = |tally: Option<pb::Tally>| {
-        let tally = tally.unwrap_or_default();
-        Counts {
-            attended: tally.attended,
-            possible: tally.possible,
-            authorised: tally.authorised,
-            unauthorised: tally.unauthorised,
-        }
-    };
-    let of = |field: &str| format!("{what}: {field}");
-    let stage = |number: i32| usize::try_from(number).unwrap_or_default().wrapping_sub(1);
-    agree(&of("counts"), &expected.counts, &counts(found.tally))?;
-    agree(
-        &of("counts of the year"),
-        &expected.year_counts,
-        &counts(found.year_tally),
-    )?;
-    agree(&of("stage"), &expected.stage, &stage(found.stage))?;
-    agree(&of("computed stage"), &expected.computed, &stage(found.computed_stage))?;
-    agree(&of("too little"), &expected.too_little, &found.too_little_data)?;
-    agree(&of("per cent"), &expected.counts.display(), &found.attendance_percent)?;
-    agree(&of("since"), &expected.since.map(to_date), &found.since)?;
-    agree(&of("held"), &expected.held, &!found.hold_id.is_empty())?;
-    agree(&of("fall waits"), &expected.fall_waits, &found.fall_waits)?;
-    agree(
-        &of("policy"),
-        &expected.version,
-        &usize::try_from(found.policy_version).unwrap_or_default(),
-    )?;
-    agree(
-        &of("persistent"),
-        &expected.year_counts.persistent(),
-        &found.persistent_absence,
-    )?;
-    agree(&of("severe"), &expected.year_counts.severe(), &found.severe_absence)
-}
-
-/// The provisions of each stage that are raised for a pupil, out of the catalogue's source.
-fn provisions() -> Vec<BTreeSet<String>> {
-    let catalogue: toml::Table = include_str!("../../../data/provisions.toml").parse().unwrap();
-    let all = catalogue["provision"].as_array().unwrap();
-    let of_stage = |stage: usize| {
-        let of_stage = all.iter().filter(|provision| {
-            let id = provision["id"].as_str().unwrap();
-            id.starts_with(&format!("{stage}-")) && provision["subject"].as_str().unwrap() == "pupil"
-        });
-        of_stage
-            .map(|provision| provision["id"].as_str().unwrap().to_owned())
-            .collect()
-    };
-    (1..=5).map(of_stage).collect()
 }

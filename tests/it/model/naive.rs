@@ -71,9 +71,18 @@ impl Counts {
     }
 }
 
+/// Which sessions a policy judges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Window {
+    Year,
+    Weeks(usize),
+    Term,
+}
+
 /// The settings of a policy.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
+    pub window: Window,
     /// The lower bounds of U and 1 to 4 in tenths of a per cent, and whether the bound itself belongs to the better stage.
     pub bounds: [(i64, bool); 5],
     pub rounded: bool,
@@ -173,8 +182,63 @@ impl Span {
     }
 }
 
+/// Two parts of a term, before and after half term.
+#[derive(Clone, Copy, Debug)]
+pub struct Term {
+    pub name: &'static str,
+    pub first: NaiveDate,
+    pub last: NaiveDate,
+}
+
+/// The calendar of a school.
+#[derive(Clone, Debug, Default)]
+pub struct SchoolCalendar {
+    pub terms: Vec<Term>,
+    /// Weekdays of the terms on which pupils are not in.
+    pub inset: Vec<NaiveDate>,
+}
+
+impl SchoolCalendar {
+    pub fn is_open(&self, date: NaiveDate) -> bool {
+        let in_term = |term: &Term| term.first <= date && date <= term.last;
+        date.weekday().number_from_monday() <= 5 && self.terms.iter().any(in_term) && !self.inset.contains(&date)
+    }
+
+    fn window_from(&self, window: Window, date: NaiveDate) -> NaiveDate {
+        let first = first_of_year(date);
+        match window {
+            Window::Year => first,
+            // The first day of the parts of the term that began last.
+            Window::Term => {
+                let begun = self
+                    .terms
+                    .iter()
+                    .filter(|term| first <= term.first && term.first <= date);
+                let Some(current) = begun.max_by_key(|term| term.first) else {
+                    return first;
+                };
+                let of_year = |term: &&Term| term.name == current.name && first_of_year(term.first) == first;
+                self.terms.iter().filter(of_year).map(|term| term.first).min().unwrap()
+            }
+            Window::Weeks(weeks) => {
+                let mut monday = date - Days::new(u64::from(date.weekday().num_days_from_monday()));
+                let mut counted = 0;
+                while monday > first {
+                    counted += usize::from(monday.iter_days().take(7).any(|day| self.is_open(day)));
+                    if counted == weeks {
+                        return monday;
+                    }
+                    monday = monday - Days::new(7);
+                }
+                first
+            }
+        }
+    }
+}
+
 /// Everything that happened.
 pub struct Naive {
+    pub calendars: Vec<SchoolCalendar>,
     /// The drafts of policies; the version is the place plus 1.
     pub policies: Vec<Settings>,
     pub enrolments: Vec<Vec<Span>>,
@@ -210,36 +274,6 @@ struct Held {
 }
 
 impl Naive {
-    /// The mark at a session as it is now.
-    pub fn mark(&self, pupil: usize, school: SchoolPlace, date: NaiveDate, afternoon: bool) -> Option<&'static str> {
-        let session = (pupil, school, date, afternoon);
-        let of_session = self.happened.iter().rev().find_map(|(_, happening)| match happening {
-            Happening::Mark {
-                pupil,
-                school,
-                date,
-                afternoon,
-                code,
-            } if (*pupil, *school, *date, *afternoon) == session => Some(*code),
-            _ => None,
-        });
-        of_session.flatten()
-    }
-
-    /// Whether a pupil has marks at a school after a day.
-    pub fn marked_after(&self, pupil: usize, school: SchoolPlace, day: NaiveDate) -> bool {
-        self.happened.iter().any(|(_, happening)| match happening {
-            Happening::Mark {
-                pupil: of,
-                school: at,
-                date,
-                afternoon,
-                ..
-            } => *of == pupil && *at == school && *date > day && self.mark(pupil, school, *date, *afternoon).is_some(),
-            _ => false,
-        })
-    }
-
     /// The enrolment by which a day is judged: main or sole before subsidiary.
     fn home(&self, pupil: usize, date: NaiveDate) -> SchoolPlace {
         let spans = &self.enrolments[pupil];
@@ -358,15 +392,25 @@ impl Naive {
             });
             let at_least = at_least.max().unwrap_or(0);
             let waits = policy.fall_waits && !confirmed;
+            let window_from = |school: SchoolPlace| {
+                let from = self.calendars[school].window_from(policy.window, date);
+                usize::try_from(2 * (from - first).num_days()).unwrap()
+            };
             for session in [2 * day + 1, 2 * day + 2] {
                 let judged = if policy.each_enrolment_alone {
                     let on_roll = (0..spans.len()).filter(|place| spans[*place].on_roll(date));
-                    let alone = on_roll.map(|place| policy.judge(sums[place][session]));
-                    let worst = alone.reduce(|worst, next| if next.stage > worst.stage { next } else { worst });
-                    worst.unwrap_or_else(|| policy.judge(all_of(session)))
+                    let alone = on_roll.map(|place| {
+                        let from = window_from(spans[place].school).min(session);
+                        policy.judge(sums[place][session].minus(sums[place][from]))
+                    });
+                    alone.reduce(|worst, next| if next.stage > worst.stage { next } else { worst })
                 } else {
-                    policy.judge(all_of(session))
+                    None
                 };
+                let judged = judged.unwrap_or_else(|| {
+                    let from = window_from(self.home(pupil, date)).min(session);
+                    policy.judge(all_of(session).minus(all_of(from)))
+                });
                 by_counts = if waits || delayed {
                     judged.stage.max(by_counts)
                 } else {

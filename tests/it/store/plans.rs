@@ -3,13 +3,16 @@
 use std::sync::{Arc, Mutex};
 
 use diesel::connection::InstrumentationEvent;
-use diesel_async::{AsyncConnection, AsyncPgConnection};
+use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
 use graduated_response::domain::identifiers::TrustId;
 use graduated_response::domain::session::AcademicYear;
 use graduated_response::domain::stage::Stage;
 use graduated_response::store::SERVICE_ROLE;
+use graduated_response::store::movements::{MovementFilter, every_move, first_to_last};
 use graduated_response::store::stage_reader::stages_of;
 use graduated_response::store::stages::{StageFilter, list_pupils};
+use graduated_response::store::summaries::{AbsenceFilter, registers_of_pupils_at, towards_persistent_absence};
+use graduated_response::store::transitions::{self, TransitionFilter};
 use uuid::Uuid;
 
 use crate::common::{World, day};
@@ -45,6 +48,8 @@ async fn world_of_five_thousand() -> World {
 async fn statements(world: &World, read: impl AsyncFnOnce(&mut AsyncPgConnection, TrustId)) -> Vec<String> {
     let made = Arc::new(Mutex::new(Vec::new()));
     let mut connection = AsyncPgConnection::establish(&world.url).await.unwrap();
+    let as_trust = format!("SET app.trust_id = '{}'", world.trust_id);
+    connection.batch_execute(&as_trust).await.unwrap();
     let making = made.clone();
     connection.set_instrumentation(move |event: InstrumentationEvent<'_>| {
         if let InstrumentationEvent::StartQuery { query, .. } = event {
@@ -123,5 +128,133 @@ async fn a_page_of_a_schools_stages_is_read_by_indexes() {
         assert_eq!(made.len(), 1, "{made:?}");
         let plan = plan(&world, &made[0]).await;
         assert!(plan.contains("Index") && !plan.contains("Seq Scan"), "{plan}");
+    }
+}
+
+/// Gives each pupil of such a world some transitions.
+async fn fill_with_transitions(world: &World) {
+    let trust = &world.trust_id;
+    let fill = format!(
+        "UPDATE feeds SET position = 20000 WHERE trust_id = '{trust}';
+         INSERT INTO transitions (trust_id, position, pupil_id, from_stage, to_stage, effective_on, recorded_at, cause,
+                 policy_version, academic_year, attended, possible, unauthorised, episode)
+             SELECT '{trust}', n, md5('pupil' || 1 + n % 5000)::uuid, n % 2, (n + 1) % 2, '2025-09-15',
+                 '2025-09-15 12:00+00'::timestamptz + n * interval '1 second', 'marks', 1, 2025, 38, 40, 2, 1
+             FROM generate_series(1, 20000) AS n;
+         ANALYZE"
+    );
+    world.sql().await.batch_execute(&fill).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_feed_its_lists_and_its_snapshots_are_read_by_indexes() {
+    let world = world_of_five_thousand().await;
+    fill_with_transitions(&world).await;
+    let owner = world.sql().await;
+    let row = owner.query_one("SELECT md5('school1')::uuid::text, md5('pupil1')::uuid::text", &[]);
+    let row = row.await.unwrap();
+    let (school, pupil): (Uuid, Uuid) = (
+        row.get::<_, String>(0).parse().unwrap(),
+        row.get::<_, String>(1).parse().unwrap(),
+    );
+    let made = statements(&world, async |connection, trust| {
+        let rows = transitions::after(connection, trust, 10_000, 500).await.unwrap();
+        assert_eq!(
+            rows.iter().map(|row| row.place.position).collect::<Vec<_>>(),
+            (10_001..=10_500).collect::<Vec<_>>()
+        );
+        for filter in [
+            TransitionFilter::default(),
+            TransitionFilter {
+                school: Some(school),
+                ..TransitionFilter::default()
+            },
+            TransitionFilter {
+                pupil: Some(pupil),
+                ..TransitionFilter::default()
+            },
+        ] {
+            let rows = transitions::list(connection, trust, &filter, 101).await.unwrap();
+            assert_eq!(rows.len(), if filter.pupil.is_some() { 4 } else { 101 });
+        }
+        let stages = transitions::stages_at(connection, trust, 10_000, day("2025-10-01"), &[pupil])
+            .await
+            .unwrap();
+        assert_eq!(stages.len(), 1);
+        let place = transitions::place_at_time(connection, trust, "2025-09-15T13:00:00Z".parse().unwrap()).await;
+        assert_eq!(
+            place.unwrap().unwrap().position,
+            3_599,
+            "the last one recorded before that"
+        );
+    });
+    let made = made.await;
+    assert_eq!(made.len(), 7, "{made:?}");
+    for statement in made {
+        let plan = plan(&world, &statement).await;
+        // How many trusts there are decides how their counters are read: a row a trust.
+        let scanned = plan.replace("Seq Scan on feeds", "");
+        assert!(
+            plan.contains("Index") && !scanned.contains("Seq Scan"),
+            "{statement}\n{plan}"
+        );
+    }
+}
+
+/// One of the world's schools.
+async fn a_school(world: &World) -> Uuid {
+    let client = world.sql().await;
+    let row = client
+        .query_one("SELECT school_id::text FROM schools LIMIT 1", &[])
+        .await;
+    row.unwrap().get::<_, String>(0).parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_schools_summaries_and_forecasts_are_read_by_indexes() {
+    let world = world_of_five_thousand().await;
+    let fill = format!(
+        "INSERT INTO transitions (trust_id, position, pupil_id, from_stage, to_stage, effective_on, recorded_at, cause,
+             policy_version, academic_year, attended, possible, unauthorised, episode)
+         SELECT '{}', n, md5('pupil' || n % 5000 + 1)::uuid, n % 6, (n + 1) % 6, '2025-09-01',
+             timestamptz '2025-08-01' + n * interval '4 minutes', 'marks', 1, 2025, 38, 40, 2, 0
+         FROM generate_series(1, 25000) AS n;
+         ANALYZE",
+        world.trust_id
+    );
+    world.sql().await.batch_execute(&fill).await.unwrap();
+    let school = a_school(&world).await;
+    let (from, to) = (day("2025-09-01"), day("2025-09-30"));
+    let filter = MovementFilter {
+        school: Some(school),
+        from,
+        to,
+        begins: graduated_response::domain::session::london_midnight(from),
+        ends: graduated_response::domain::session::london_midnight(day("2025-10-01")),
+    };
+    let year = AcademicYear::clamped(from);
+    let made = statements(&world, async |connection, trust| {
+        let registers = registers_of_pupils_at(connection, trust, school, year).await.unwrap();
+        assert_eq!(registers.len(), 500);
+        let absence = AbsenceFilter {
+            school: Some(school),
+            today: day("2025-10-01"),
+            year,
+            sessions: 20,
+        };
+        let (counts, candidates) = towards_persistent_absence(connection, trust, absence).await.unwrap();
+        // 2 of 40 missed: within 20 all of them may cross.
+        assert_eq!((counts.with_sessions, candidates.len()), (500, 500));
+        let moved = first_to_last(connection, trust, filter).await.unwrap();
+        assert_eq!(moved.iter().map(|found| found.count).sum::<i64>(), 500);
+        let moves = every_move(connection, trust, filter).await.unwrap();
+        // 30 days of 360 moves, of which the school's pupils make a tenth.
+        assert_eq!(moves.iter().map(|found| found.count).sum::<i64>(), 1_080);
+    });
+    let made = made.await;
+    assert_eq!(made.len(), 4, "{made:?}");
+    for statement in made {
+        let plan = plan(&world, &statement).await;
+        assert!(plan.contains("Index") && !plan.contains("Seq Scan on"), "{plan}");
     }
 }

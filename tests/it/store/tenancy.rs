@@ -1,12 +1,17 @@
 //! What the role of the service can see and do, one trust at a time: the walk is over the catalogue, so that a table that
 //! is added is looked at too.
 
-use graduated_response::store::SERVICE_ROLE;
+use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
+use graduated_response::domain::identifiers::TrustId;
+use graduated_response::domain::session::AcademicYear;
+use graduated_response::store::stage_reader::stages_of;
+use graduated_response::store::{SERVICE_ROLE, StoreError};
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
+use uuid::Uuid;
 
 use super::{count, with_trust, world_of_two_trusts};
-use crate::common::World;
+use crate::common::{World, day};
 
 const APPEND_ONLY: [&str; 8] = [
     "action_entries",
@@ -45,6 +50,32 @@ async fn tables(owner: &Client) -> Vec<String> {
         .await
         .unwrap();
     rows.iter().map(|row| row.get(0)).collect()
+}
+
+#[tokio::test]
+async fn stages_that_are_read_outside_of_a_transaction_of_the_trust_are_an_error_and_not_unknown_pupils() {
+    let world = World::on("2025-10-01").await;
+    let school = world.school("100001").await;
+    let pupil: Uuid = world.pupil("ada", &school).await.parse().unwrap();
+    let trust = TrustId(world.trust_id.parse().unwrap());
+    let year = AcademicYear::clamped(day("2025-10-01"));
+    let mut connection = AsyncPgConnection::establish(&world.url).await.unwrap();
+    let as_service = format!("SET ROLE {SERVICE_ROLE}");
+    connection.batch_execute(&as_service).await.unwrap();
+    for of in [None, Some(Uuid::new_v4())] {
+        if let Some(of) = of {
+            let as_trust = format!("SET app.trust_id = '{of}'");
+            connection.batch_execute(&as_trust).await.unwrap();
+        }
+        let read = stages_of(&connection, trust, year, &[pupil]).await;
+        assert!(matches!(read, Err(StoreError::NotOfTrust)), "{of:?}: {read:?}");
+    }
+    let as_trust = format!("SET app.trust_id = '{}'", trust.0);
+    connection.batch_execute(&as_trust).await.unwrap();
+    let keys = [pupil, Uuid::new_v4()];
+    let read = stages_of(&connection, trust, year, &keys).await.unwrap();
+    let read: Vec<Uuid> = read.iter().map(|stage| stage.row.pupil_id).collect();
+    assert_eq!(read, [pupil]);
 }
 
 #[tokio::test]
