@@ -690,11 +690,11 @@ pub async fn list_pupils(
     // They are few, and stand in an index of their own.
     let merged = pupils::table
         .filter(pupils::trust_id.eq(trust.0))
-        .filter(pupils::merged_into.is_not_null())
-        .select(pupils::pupil_id);
+        .filter(pupils::pupil_id.eq(pupil_stages::pupil_id))
+        .filter(pupils::merged_into.is_not_null());
     let mut query = pupil_stages::table
         .filter(pupil_stages::trust_id.eq(trust.0))
-        .filter(pupil_stages::pupil_id.ne_all(merged))
+        .filter(diesel::dsl::not(diesel::dsl::exists(merged)))
         .into_boxed();
     if let Some(after) = filter.after {
         query = query.filter(pupil_stages::pupil_id.gt(after));
