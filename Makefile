@@ -25,6 +25,11 @@ cases: ## Run hard cases through the port (FILE=path; all of data/cases*.toml wi
 	scripts/install-postgres
 	cargo test --locked --test cases -- $(abspath $(FILE))
 
+.PHONY: model
+model: ## Hold ten thousand random steps against the simple model (takes minutes)
+	scripts/install-postgres
+	cargo test --locked --test it -- --ignored model::
+
 .PHONY: lint
 lint: ## Check formatting, lints, the contract's style, and dependencies' licences
 	scripts/install-lint-tools

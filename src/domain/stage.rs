@@ -138,7 +138,7 @@ pub struct Policy {
     /// How many days after it was raised an action is due.
     #[serde(default)]
     pub days_to_due: DaysToDue,
-    /// Of a school whose last marks are older than so many school days nobody is judged; nothing for no limit.
+    /// After so many school days without marks a school counts as fallen silent; nothing for the service's own limit.
     #[serde(default)]
     pub stale_after_school_days: Option<u16>,
     /// When a penalty notice must be considered.

@@ -44,6 +44,24 @@ const WEIGHTS: [u64; 256] = {
 };
 
 impl Tally {
+    /// Counts as they are stored: authorised absence is what is left of the possible sessions. A count below 0, which nothing
+    /// stores, is 0.
+    pub fn from_stored(
+        attended: impl TryInto<u64>,
+        possible: impl TryInto<u64>,
+        unauthorised: impl TryInto<u64>,
+    ) -> Tally {
+        let attended = attended.try_into().unwrap_or_default();
+        let possible = possible.try_into().unwrap_or_default();
+        let unauthorised = unauthorised.try_into().unwrap_or_default();
+        Tally {
+            attended,
+            possible,
+            unauthorised,
+            authorised: possible.saturating_sub(attended + unauthorised),
+        }
+    }
+
     /// Counts the marks of a register, or of a part of one.
     pub fn of_marks(marks: &[u8]) -> Tally {
         // A register has 732 and is counted at one go; more than 16 bits can hold are counted in parts.

@@ -255,10 +255,11 @@ async fn judge_anew(
     }
     let pupils = calendars::pupils_of_schools(transaction, trust, schools, year).await?;
     stages::lock(transaction, trust, &pupils).await?;
-    if year == moment.year && timeline_of(transaction, trust).await?.follows_calendar() {
+    let timeline = timeline_of(transaction, trust).await?;
+    if year == moment.year && timeline.follows_calendar() {
         return judge_pupils(transaction, trust, &pupils, moment, Cause::Enrolment).await;
     }
-    thresholds::reevaluate(transaction, trust, &pupils, &[], moment, None).await?;
+    thresholds::reevaluate(transaction, trust, &timeline, &pupils, &[], moment, None).await?;
     Ok(0)
 }
 

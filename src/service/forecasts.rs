@@ -116,9 +116,6 @@ async fn calendars_of_record(
     trust: TrustId,
     record: &PupilRecord<'_>,
 ) -> Result<Calendars, ServiceError> {
-    let schools = record.enrolments.iter().map(|enrolment| enrolment.span.school.0);
-    let mut schools: Vec<Uuid> = schools.collect();
-    schools.sort_unstable();
-    schools.dedup();
+    let schools = records::schools_of([record]);
     Ok(calendars_of(transaction, trust, &schools).await?)
 }

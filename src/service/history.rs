@@ -59,13 +59,7 @@ pub(super) async fn record_known_at(
             before: revision.old,
         });
     }
-    let mut schools: Vec<Uuid> = record
-        .enrolments
-        .iter()
-        .map(|enrolment| enrolment.span.school.0)
-        .collect();
-    schools.sort_unstable();
-    schools.dedup();
+    let schools = records::schools_of([&record]);
     for entry in history::first_entries_after(transaction, trust, &schools, years, &enrolments, known_at).await? {
         let FirstEntry {
             recorded_at,

@@ -20,11 +20,9 @@ use crate::domain::register::{next_mark_after, stage_since, tally_to};
 use crate::domain::session::AcademicYear;
 use crate::domain::stage::Stage;
 use crate::domain::tally::Tally;
+use crate::store::episodes::{self, EpisodeChanges, NewEpisode, Raise, RaisedEpisode};
 use crate::store::registers::{self, RegisterWrite, Window};
-use crate::store::stages::{
-    self, Cause, EpisodeChanges, JudgedCounts, NewEpisode, Raise, RaisedEpisode, StageRow, Transition,
-    TransitionContext,
-};
+use crate::store::stages::{self, Cause, JudgedCounts, StageRow, Transition, TransitionContext};
 use crate::store::{StoreError, TrustTransaction, calendars, catalogues, holds, policies, records};
 
 /// How many pupils one transaction of the roll-over judges.
@@ -217,22 +215,18 @@ impl Judging {
         transaction: &mut TrustTransaction,
         trust: TrustId,
         rows: impl Iterator<Item = &'r StageRow> + Clone,
-        records: impl Iterator<Item = &'r PupilRecord<'r>>,
+        of: impl Iterator<Item = &'r PupilRecord<'r>>,
     ) -> Result<(), StoreError> {
         let raised = rows.clone().filter(|row| row.episode > 0).map(|row| row.pupil_id);
         let raised: Vec<Uuid> = raised.collect();
         self.raised.clear();
-        for episode in stages::episodes_of(transaction, trust, &raised, self.moment.year).await? {
+        for episode in episodes::of_year(transaction, trust, &raised, self.moment.year).await? {
             self.raised.entry(episode.pupil_id).or_default().push(episode);
         }
         let held: Vec<Uuid> = rows.filter(|row| row.has_holds).map(|row| row.pupil_id).collect();
         self.holds = holds::by_pupil(transaction, trust, &held, self.moment.now).await?;
         if self.timeline.follows_calendar() {
-            let mut schools: Vec<Uuid> = records
-                .flat_map(|record| record.enrolments.iter().map(|enrolment| enrolment.span.school.0))
-                .collect();
-            schools.sort_unstable();
-            schools.dedup();
+            let schools = records::schools_of(of);
             self.calendars = calendars::calendars_of(transaction, trust, &schools).await?;
         }
         Ok(())
@@ -409,6 +403,11 @@ impl Judging {
         }
     }
 
+    /// The policies by which is judged.
+    pub(super) const fn timeline(&self) -> &PolicyTimeline {
+        &self.timeline
+    }
+
     /// How many pupils moved.
     pub(super) fn transitions(&self) -> usize {
         self.transitions.len()
@@ -437,7 +436,7 @@ impl Judging {
         if self.episodes != EpisodeChanges::default() {
             let catalogue = catalogues::in_force(transaction, trust).await?;
             let catalogue = catalogue.ok_or(StoreError::Corrupt("a trust without a catalogue"))?;
-            stages::write_episodes(transaction, trust, moment.year, catalogue, moment.now, &self.episodes).await?;
+            episodes::write(transaction, trust, moment.year, catalogue, moment.now, &self.episodes).await?;
         }
         let context = TransitionContext {
             recorded_at: moment.now,
@@ -466,7 +465,7 @@ pub(super) async fn judge_pupils(
     judging.judge_locked(transaction, trust, &rows).await?;
     let transitions = judging.transitions();
     let pupils: Vec<Uuid> = rows.iter().map(|row| row.pupil_id).collect();
-    thresholds::reevaluate(transaction, trust, &pupils, &[], moment, None).await?;
+    thresholds::reevaluate(transaction, trust, judging.timeline(), &pupils, &[], moment, None).await?;
     judging.write(transaction, trust, None).await?;
     Ok(transitions)
 }

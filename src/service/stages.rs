@@ -357,11 +357,7 @@ impl Service {
             let timeline = timeline_of(&mut transaction, trust).await?;
             let known_at = asked.known_at.unwrap_or(moment.now);
             let holds = holds::by_pupil(&mut transaction, trust, &[pupil.0], known_at).await?;
-            let schools: Vec<Uuid> = record
-                .enrolments
-                .iter()
-                .map(|enrolment| enrolment.span.school.0)
-                .collect();
+            let schools = records::schools_of([&record]);
             let calendars = calendars_of(&mut transaction, trust, &schools).await?;
             let current = stages_of(&transaction, trust, moment.year, &[pupil.0]).await?;
             Ok((pupil, record, timeline.known_at(known_at), holds, calendars, current))

@@ -96,18 +96,7 @@ impl StageSummary {
     }
 
     fn add_sessions(&mut self, counts: &SessionCounts) {
-        let count = |count: i64| u64::try_from(count).unwrap_or_default();
-        let (attended, possible, unauthorised) = (
-            count(counts.attended),
-            count(counts.possible),
-            count(counts.unauthorised),
-        );
-        self.tally += Tally {
-            attended,
-            possible,
-            unauthorised,
-            authorised: possible.saturating_sub(attended + unauthorised),
-        };
+        self.tally += Tally::from_stored(counts.attended, counts.possible, counts.unauthorised);
         self.enrolments.with_sessions += counts.with_sessions;
         self.enrolments.persistent += counts.persistently_absent;
         self.enrolments.severe += counts.severely_absent;

@@ -13,6 +13,7 @@ pub mod batches;
 pub mod calendars;
 pub mod catalogues;
 pub mod embedded;
+pub mod episodes;
 pub mod feeds;
 pub mod history;
 pub mod holds;

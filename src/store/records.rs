@@ -33,6 +33,15 @@ struct RecordRow {
     marks: Option<Vec<u8>>,
 }
 
+/// The schools of some records, each once and in order.
+pub fn schools_of<'r>(records: impl IntoIterator<Item = &'r PupilRecord<'r>>) -> Vec<Uuid> {
+    let enrolments = records.into_iter().flat_map(|record| &record.enrolments);
+    let mut schools: Vec<Uuid> = enrolments.map(|enrolment| enrolment.span.school.0).collect();
+    schools.sort_unstable();
+    schools.dedup();
+    schools
+}
+
 /// The records of pupils, in the order of their identifiers: all enrolments, each with its registers of the years. A pupil
 /// without enrolments is left out.
 pub async fn records_of(

@@ -73,18 +73,6 @@ pub struct EnrolmentRegister {
     pub part: Option<Vec<u8>>,
 }
 
-/// Counts as they are stored: authorised absence is what is left of the possible sessions.
-pub fn stored_tally(attended: i16, possible: i16, unauthorised: i16) -> Tally {
-    let count = |count: i16| u64::try_from(count).unwrap_or_default();
-    let (attended, possible, unauthorised) = (count(attended), count(possible), count(unauthorised));
-    Tally {
-        attended,
-        possible,
-        unauthorised,
-        authorised: possible.saturating_sub(attended + unauthorised),
-    }
-}
-
 /// Every enrolment of the pupils, each with its registers of the years, in the order of the pupils. Where a register's
 /// counts are out of date on `today`, all of its marks come, whatever the window.
 pub async fn load(

@@ -13,7 +13,6 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use uuid::Uuid;
 
 use super::pipelined::{PipelinedConnection, within};
-use super::registers::stored_tally;
 use super::stages::{JudgedCounts, StageRow};
 use super::{Store, StoreError};
 use crate::domain::identifiers::TrustId;
@@ -190,7 +189,7 @@ pub async fn stages_of(
     let (mut answered, mut last_answered) = (0, None);
     for (pupil_id, stage, tally, rules) in rows {
         let tally = tally.map_or_else(Tally::default, |(attended, possible, unauthorised)| {
-            stored_tally(attended, possible, unauthorised)
+            Tally::from_stored(attended, possible, unauthorised)
         });
         if last_answered == Some(pupil_id) {
             // A further register of the pupil before.

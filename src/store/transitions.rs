@@ -80,8 +80,6 @@ impl TryFrom<Row> for RecordedTransition {
     type Error = StoreError;
 
     fn try_from(row: Row) -> Result<RecordedTransition, StoreError> {
-        let count = |count: i32| u64::try_from(count).unwrap_or_default();
-        let (attended, possible, unauthorised) = (count(row.attended), count(row.possible), count(row.unauthorised));
         let cause = Cause::ALL.into_iter().find(|cause| cause.as_str() == row.cause);
         Ok(RecordedTransition {
             place: row.place,
@@ -90,12 +88,7 @@ impl TryFrom<Row> for RecordedTransition {
             to: stage(row.to_stage)?,
             effective_on: row.effective_on,
             cause: cause.ok_or(StoreError::Corrupt("transitions.cause"))?,
-            tally: Tally {
-                attended,
-                possible,
-                unauthorised,
-                authorised: possible.saturating_sub(attended + unauthorised),
-            },
+            tally: Tally::from_stored(row.attended, row.possible, row.unauthorised),
             policy_version: row.policy_version,
             academic_year: row.academic_year,
             episode: row.episode,

@@ -61,6 +61,10 @@ impl Timeline {
         for of in before.into_iter().chain([year]) {
             let registers: Vec<_> = record.enrolments.iter().map(|enrolment| enrolment.marks(of)).collect();
             let longest = registers.iter().map(|marks| marks.len()).max().unwrap_or(0);
+            // A year before without marks tells of nothing, and weeks are only ever compared with each other.
+            if longest == 0 && of != year {
+                continue;
+            }
             for place in 0..of.sessions() / 2 {
                 let date = of.first_day() + Days::new(place as u64);
                 let mut halves = [Marked::default(), Marked::default()];

@@ -157,7 +157,7 @@ impl Service {
             done += rows.len();
         }
         let moved = judging.transitions();
-        thresholds::reevaluate(transaction, trust, &pupils, &[], moment, None).await?;
+        thresholds::reevaluate(transaction, trust, judging.timeline(), &pupils, &[], moment, None).await?;
         judging.write(transaction, trust, None).await?;
         Ok(ActivationOutcome { pupils: total, moved })
     }

@@ -19,7 +19,7 @@ use crate::service::ServiceError;
 use crate::service::error::Rejection;
 use crate::service::judging::{Judging, Moment};
 use crate::store::calendars::{SchoolYear, SessionNotes};
-use crate::store::registers::{self, EnrolmentRegister, FirstEntries, RegisterWrite, Window, stored_tally};
+use crate::store::registers::{self, EnrolmentRegister, FirstEntries, RegisterWrite, Window};
 use crate::store::revisions::RevisionWrite;
 use crate::store::stages::StageRow;
 use crate::store::{StoreError, TrustTransaction};
@@ -163,7 +163,7 @@ impl<'a> Ledger<'a> {
         let due = found.next_mark_on.is_some_and(|date| date <= today);
         let whole = due || self.window == Window::WHOLE;
         let offset = if whole { 0 } else { self.window.offset };
-        let stored = stored_tally(
+        let stored = Tally::from_stored(
             found.attended.unwrap_or(0),
             found.possible.unwrap_or(0),
             found.unauthorised.unwrap_or(0),

@@ -179,7 +179,8 @@ impl Service {
         judging.corrected(revisions.iter().map(|revision| revision.pupil_id));
         let (touched, ahead) = ledger.pupils_near_thresholds();
         ledger.judge(transaction, trust, &mut judging).await?;
-        thresholds::reevaluate(transaction, trust, &touched, &ahead, moment, Some(batch.request_id)).await?;
+        let (timeline, named) = (judging.timeline(), Some(batch.request_id));
+        thresholds::reevaluate(transaction, trust, timeline, &touched, &ahead, moment, named).await?;
         outcome.transitions = judging.transitions();
         Ok(Taken {
             outcome,

@@ -17,10 +17,10 @@ use super::trusts::require_trust;
 use super::{Page, PageOf, Service, ServiceError, one_more};
 use crate::domain::identifiers::{PupilKey, SchoolKey, TrustId};
 use crate::domain::policy::PolicyTimeline;
-use crate::domain::record::PupilRecord;
 use crate::domain::session::AcademicYear;
 use crate::domain::tally::Tally;
 use crate::domain::thresholds::{Threshold, ThresholdKind, ThresholdRules, thresholds};
+use crate::store::records::schools_of;
 use crate::store::schools::resolve_school;
 use crate::store::thresholds::{self as store, Concern, EventChanges, EventFilter, EventRow};
 use crate::store::{TrustTransaction, calendars, records};
@@ -37,6 +37,7 @@ const ILLNESS_SESSIONS: i64 = 30;
 pub(super) async fn reevaluate(
     transaction: &mut TrustTransaction,
     trust: TrustId,
+    timeline: &PolicyTimeline,
     pupils: &[Uuid],
     ahead: &[Uuid],
     moment: Moment,
@@ -45,7 +46,6 @@ pub(super) async fn reevaluate(
     if pupils.is_empty() {
         return Ok(());
     }
-    let timeline = timeline_of(transaction, trust).await?;
     let in_force = timeline.every_policy();
     let triggers = in_force.iter().any(|policy| !policy.policy.triggers.is_empty());
     let penalty = in_force
@@ -68,7 +68,7 @@ pub(super) async fn reevaluate(
     concerned.dedup();
     let mut changes = EventChanges::default();
     for pupils in concerned.chunks(RECORDS_AT_ONCE) {
-        changes_of(transaction, trust, pupils, &timeline, moment, &mut changes).await?;
+        changes_of(transaction, trust, pupils, timeline, moment, &mut changes).await?;
     }
     Ok(store::write(transaction, trust, moment.year, &changes, moment.now, request_id).await?)
 }
@@ -128,14 +128,6 @@ async fn changes_of(
     Ok(())
 }
 
-fn schools_of<'r>(records: impl Iterator<Item = &'r PupilRecord<'r>>) -> Vec<Uuid> {
-    let schools = records.flat_map(|record| record.enrolments.iter().map(|enrolment| enrolment.span.school.0));
-    let mut schools: Vec<Uuid> = schools.collect();
-    schools.sort_unstable();
-    schools.dedup();
-    schools
-}
-
 /// What a pupil has reached in an academic year.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PupilThresholds {
@@ -185,7 +177,7 @@ impl Service {
             let years = years_that_matter(year);
             let record = record_known_at(&mut transaction, trust, pupil.0, &years, asked.known_at).await?;
             let timeline = timeline_of(&mut transaction, trust).await?.known_at(known_at);
-            let schools = schools_of(std::iter::once(&record));
+            let schools = schools_of([&record]);
             let calendars = calendars::calendars_of(&mut transaction, trust, &schools).await?;
             let births = store::births(&mut transaction, trust, &[pupil.0]).await?;
             let notices = store::notices_by_pupil(&mut transaction, trust, &[pupil.0], known_at).await?;

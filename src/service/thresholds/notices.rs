@@ -11,12 +11,13 @@ use super::super::recorded::request_id_reused;
 use super::super::transaction::{existing_pupil, finish, locked_pupil, retry};
 use super::super::trusts::require_trust;
 use super::super::{Page, PageOf, Service, ServiceError, one_more};
-use super::{reevaluate, schools_of, years_that_matter};
+use super::{reevaluate, years_that_matter};
 use crate::domain::code::{AttendanceCode, Category};
 use crate::domain::identifiers::{PupilKey, TrustId};
 use crate::domain::person::Person;
 use crate::domain::session::{AcademicYear, Session};
 use crate::domain::thresholds::{Notice, ThresholdKind, ThresholdRules, thresholds};
+use crate::store::records::schools_of;
 use crate::store::thresholds::{self as store, NoticeRow, session_number};
 use crate::store::{TrustTransaction, calendars, records, stages};
 
@@ -154,7 +155,8 @@ async fn record(
         cancelled_at: None,
     };
     store::insert_notice(transaction, &notice).await?;
-    reevaluate(transaction, trust, &[pupil.0], &[], moment, asked.request).await?;
+    let timeline = timeline_of(transaction, trust).await?;
+    reevaluate(transaction, trust, &timeline, &[pupil.0], &[], moment, asked.request).await?;
     Ok(notice)
 }
 
@@ -193,7 +195,7 @@ async fn sessions_used(
     if asked.sessions.is_empty() {
         let timeline = timeline_of(transaction, trust).await?;
         let policy = timeline.at(asked.issued_on, record.home_school(asked.issued_on));
-        let schools = schools_of(std::iter::once(&record));
+        let schools = schools_of([&record]);
         let calendars = calendars::calendars_of(transaction, trust, &schools).await?;
         let births = store::births(transaction, trust, &[pupil]).await?;
         let rules = ThresholdRules {
@@ -268,7 +270,8 @@ async fn cancel(
         });
     }
     store::cancel_notice(transaction, trust, notice_id, reason, by, moment.now).await?;
-    reevaluate(transaction, trust, &[pupil], &[], moment, None).await?;
+    let timeline = timeline_of(transaction, trust).await?;
+    reevaluate(transaction, trust, &timeline, &[pupil], &[], moment, None).await?;
     let cancelled = store::find_notice(transaction, trust, notice_id).await?;
     cancelled.ok_or(ServiceError::NotFound(Resource::Notice))
 }
