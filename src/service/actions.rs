@@ -157,113 +157,6 @@ impl Service {
         finish(transaction, outcome).await
     }
 
-    async fn list_pupil_actions(
-        &self,
-        trust: TrustId,
-        pupil: PupilKey,
-        filter: &ActionFilter,
-        page: Page<ActionKey>,
-    ) -> Result<PageOf<Action, ActionKey>, ServiceError> {
-        self.roll_over(trust).await?;
-        let mut transaction = self.store.begin(trust).await?;
-        let outcome = list_pupil_actions(&mut transaction, trust, pupil, filter, page).await;
-        let mut page = finish(transaction, outcome).await?;
-        self.set_due_dates(trust, &mut page.rows).await?;
-        Ok(page)
-    }
-
-    /// Gives actions the dates by which the policies of their episodes want them done.
-    async fn set_due_dates(&self, trust: TrustId, actions: &mut [Action]) -> Result<(), ServiceError> {
-        let mut timeline = self.timeline(trust, 0).await?;
-        let unknown = |action: &Action| {
-            action
-                .policy_version
-                .is_some_and(|version| timeline.version(version).is_none())
-        };
-        if actions.iter().any(unknown) {
-            timeline = self.timeline(trust, i32::MAX).await?;
-        }
-        for action in actions {
-            let policy = action.policy_version.and_then(|version| timeline.version(version));
-            let days = policy.and_then(|policy| policy.policy.days_to_due.of(&action.name.provision, action.stage));
-            action.due_on = days
-                .and_then(|days| london_date(action.raised_at).checked_add_days(chrono::Days::new(u64::from(days))));
-        }
-        Ok(())
-    }
-
-    async fn with_due_date(&self, trust: TrustId, mut action: Action) -> Result<Action, ServiceError> {
-        self.set_due_dates(trust, std::slice::from_mut(&mut action)).await?;
-        Ok(action)
-    }
-
-    /// One action.
-    ///
-    /// # Errors
-    /// `NotFound` where it was never raised.
-    pub async fn get_action(&self, trust: TrustId, name: &ActionName) -> Result<Action, ServiceError> {
-        self.roll_over(trust).await?;
-        let mut transaction = self.store.begin(trust).await?;
-        let outcome = existing(&mut transaction, trust, name).await;
-        let action = finish(transaction, outcome).await?;
-        self.with_due_date(trust, action).await
-    }
-
-    /// Moves an action to another state, and returns it as it is then. A retry of a request returns the action as it is
-    /// and changes nothing.
-    ///
-    /// # Errors
-    /// `NotFound` where it was never raised, `StaleEtag` where somebody wrote since it was read, `Precondition` where its
-    /// state does not allow the move, `Invalid` where the move needs a reason or the request identifier was used for
-    /// something else.
-    pub async fn progress_action(&self, trust: TrustId, asked: &ActionMove) -> Result<Action, ServiceError> {
-        self.roll_over(trust).await?;
-        let action = retry(|| async {
-            let mut transaction = self.store.begin(trust).await?;
-            let outcome = self.move_action(&mut transaction, trust, asked).await;
-            finish(transaction, outcome).await
-        })
-        .await?;
-        self.with_due_date(trust, action).await
-    }
-
-    /// Adds a note to an action's log, and returns the entry and the action as it is then. Recorded work begins an
-    /// action that nobody had begun: its log then tells of the move before the note. A retry of a request returns the
-    /// first entry and adds nothing.
-    ///
-    /// # Errors
-    /// `NotFound` where it was never raised, `Invalid` where the request identifier was used for something else.
-    pub async fn add_action_note(
-        &self,
-        trust: TrustId,
-        asked: &ActionNote,
-    ) -> Result<(ActionEntry, Action), ServiceError> {
-        self.roll_over(trust).await?;
-        let (entry, action) = retry(|| async {
-            let mut transaction = self.store.begin(trust).await?;
-            let outcome = self.note_action(&mut transaction, trust, asked).await;
-            finish(transaction, outcome).await
-        })
-        .await?;
-        Ok((entry, self.with_due_date(trust, action).await?))
-    }
-
-    /// Lists an action's log in the order of its entries. The key of a page is an entry's ordinal.
-    ///
-    /// # Errors
-    /// `NotFound` where the action was never raised.
-    pub async fn list_action_entries(
-        &self,
-        trust: TrustId,
-        name: &ActionName,
-        page: Page<i32>,
-    ) -> Result<PageOf<ActionEntry, i32>, ServiceError> {
-        self.roll_over(trust).await?;
-        let mut transaction = self.store.begin(trust).await?;
-        let outcome = list_action_entries(&mut transaction, trust, name, page).await;
-        finish(transaction, outcome).await
-    }
-
     async fn move_action(
         &self,
         conn: &mut AsyncPgConnection,
@@ -271,7 +164,7 @@ impl Service {
         asked: &ActionMove,
     ) -> Result<Action, ServiceError> {
         let action = locked(conn, trust, &asked.name).await?;
-        let replayed = appended_before(conn, trust, &asked.name, asked.request, |entry| {
+        let replayed = appended_before(conn, trust, &action.name, asked.request, |entry| {
             let same = |to: ActionState, reason: &str| to == asked.to && reason == asked.reason;
             matches!(&entry.entry, Entry::StateChange { to, reason, .. } if same(*to, reason))
                 && entry.recorded_by == asked.recorded_by
@@ -299,14 +192,14 @@ impl Service {
         write(
             conn,
             trust,
-            &asked.name,
+            &action.name,
             asked.to,
             vec![change],
             &asked.recorded_by,
             now,
         )
         .await?;
-        existing(conn, trust, &asked.name).await
+        existing(conn, trust, &action.name).await
     }
 
     async fn note_action(
@@ -316,7 +209,7 @@ impl Service {
         asked: &ActionNote,
     ) -> Result<(ActionEntry, Action), ServiceError> {
         let action = locked(conn, trust, &asked.name).await?;
-        let replayed = appended_before(conn, trust, &asked.name, asked.request, |entry| {
+        let replayed = appended_before(conn, trust, &action.name, asked.request, |entry| {
             matches!(&entry.entry, Entry::Note(text) if *text == asked.text) && entry.recorded_by == asked.recorded_by
         });
         if let Some(entry) = replayed.await? {
@@ -337,8 +230,8 @@ impl Service {
         };
         let entries = begun.into_iter().chain([note]).collect();
         let now = self.clock.now();
-        let note = write(conn, trust, &asked.name, state, entries, &asked.recorded_by, now).await?;
-        Ok((note, existing(conn, trust, &asked.name).await?))
+        let note = write(conn, trust, &action.name, state, entries, &asked.recorded_by, now).await?;
+        Ok((note, existing(conn, trust, &action.name).await?))
     }
 }
 
