@@ -19,9 +19,8 @@ use crate::service::ServiceError;
 use crate::service::error::Rejection;
 use crate::service::judging::{Judging, Moment};
 use crate::store::calendars::{SchoolYear, SessionNotes};
-use crate::store::registers::{
-    self, EnrolmentRegister, FirstEntries, RegisterWrite, RegisterWrites, RevisionWrite, Window,
-};
+use crate::store::registers::{self, EnrolmentRegister, FirstEntries, RegisterWrite, RegisterWrites, Window};
+use crate::store::revisions::RevisionWrite;
 use crate::store::stages::StageRow;
 use crate::store::{StoreError, TrustTransaction};
 
@@ -351,13 +350,8 @@ impl<'a> Ledger<'a> {
                 for (change, correction) in diff.changes.into_iter().zip(std::iter::repeat(correction)) {
                     // A change without a correction was refused before.
                     let Some(correction) = correction else { continue };
-                    self.revisions.push(revision(
-                        pupil_id,
-                        entry.enrolment_id,
-                        register.year,
-                        change,
-                        correction,
-                    ));
+                    self.revisions
+                        .push(revision(pupil_id, entry, register.year, change, correction));
                 }
             }
         }
@@ -603,14 +597,15 @@ fn counted(bytes: &[u8], offset: usize, year: AcademicYear, today: NaiveDate) ->
 
 fn revision(
     pupil_id: Uuid,
-    enrolment_id: Uuid,
+    enrolment: &EnrolmentEntry,
     year: AcademicYear,
     change: Change,
     correction: &Correction,
 ) -> RevisionWrite {
     RevisionWrite {
         pupil_id,
-        enrolment_id,
+        enrolment_id: enrolment.enrolment_id,
+        school_id: enrolment.school_id,
         year,
         change,
         reason: correction.reason.clone(),
