@@ -485,6 +485,7 @@ impl<'a> Ledger<'a> {
     ) -> Result<(), ServiceError> {
         let (today, year) = (self.moment.today, self.moment.year);
         let keep_marks = self.window == Window::WHOLE;
+        let window_end = self.window.offset + self.window.length;
         let counted = year.sessions_to(today);
         let mut later = Vec::new();
         let mut by_record = Vec::new();
@@ -526,10 +527,17 @@ impl<'a> Ledger<'a> {
                     }
                 })
                 .sum();
+            // In some days a pupil may leave a stage and come back to it.
+            let several_days = of_year.iter().any(|register| {
+                let end = if keep_marks { register.bytes.len() } else { window_end };
+                let last = end.min(counted).saturating_sub(1);
+                register.touched_from.is_some_and(|from| from / 2 < last / 2)
+            });
             let stands = row.stage()? == judging.stage_of(tally, school)
                 && row.academic_year == year.start_year()
                 && (row.since.is_some() || tally.possible == 0)
-                && !behind;
+                && !behind
+                && !several_days;
             if stands {
                 continue;
             }

@@ -45,12 +45,14 @@ pub async fn run(script: &mut Script) {
     let trust = set_up(script).await;
     let pupil = pupils(script, &trust).await;
     sessions(script, &trust, &pupil).await;
+    reconciliations(script, &trust).await;
     stages(script, &trust).await;
     thresholds(script, &trust).await;
     actions(script, &trust).await;
     holds(script, &trust).await;
     catalogues(script, &trust).await;
     policies(script, &trust).await;
+    moves(script, &trust).await;
 }
 
 async fn set_up(script: &mut Script) -> String {
@@ -256,6 +258,83 @@ async fn sessions(script: &mut Script, trust: &str, pupil: &str) {
     let request = json!({ "trust_id": trust, "school": "135001", "gaps_max": 5 });
     let about = "Of each school the last session received, and the school days without a register.";
     script.show("SessionService/ListSchoolFreshness", about, request).await;
+}
+
+async fn reconciliations(script: &mut Script, trust: &str) {
+    // The whole of Wednesday 10 December, but that the afternoon is not there.
+    let whole = |number: u8| {
+        let header = json!({
+            "trust_id": trust,
+            "school": "135001",
+            "from_date": date("2025-12-10"),
+            "to_date": date("2025-12-10"),
+            "correction": { "reason": "nightly reconciliation with the MIS", "corrected_by": person() },
+            "limits": { "removed_marks_max": 0 },
+            "request_id": request_id(number),
+        });
+        let item = json!({
+            "pupil": mis("1042"),
+            "first_session": session("2025-12-10", "AM"),
+            "marks": ["ATTENDANCE_CODE_PRESENT_MORNING"],
+        });
+        vec![json!({ "header": header }), json!({ "items": { "items": [item] } })]
+    };
+    let about = "The whole of a school's registers for some days. What would take away or move more than the limits allow \
+                 stops and waits.";
+    let waiting = script
+        .show_stream("SessionService/ReconcileRegisters", about, whole(20), 1)
+        .await
+        .remove(0);
+    let waiting = waiting["reconciliation"].clone();
+    let request = json!({ "trust_id": trust, "reconciliation_id": waiting["reconciliation_id"] });
+    let about = "What it would do, mark by mark.";
+    script.show("SessionService/GetReconciliation", about, request).await;
+    let request = json!({
+        "trust_id": trust,
+        "reconciliation_id": waiting["reconciliation_id"],
+        "etag": waiting["etag"],
+        "reason": "the MIS had lost the afternoon",
+        "discarded_by": person(),
+    });
+    let about = "A person who looked at it lets it be.";
+    script
+        .show("SessionService/DiscardReconciliation", about, request)
+        .await;
+    let again = script
+        .call("SessionService/ReconcileRegisters", &whole(21), 1)
+        .await
+        .remove(0);
+    let request = json!({
+        "trust_id": trust,
+        "reconciliation_id": again["reconciliation"]["reconciliation_id"],
+        "etag": again["reconciliation"]["etag"],
+        "approved_by": person(),
+    });
+    let about = "A person who looked at it lets it happen.";
+    script
+        .show("SessionService/ApproveReconciliation", about, request)
+        .await;
+    let request = json!({ "trust_id": trust, "school": "135001", "state": "RECONCILIATION_STATE_APPLIED" });
+    let about = "A school's reconciliations.";
+    script.show("SessionService/ListReconciliations", about, request).await;
+    let request = json!({
+        "trust_id": trust,
+        "batch": {
+            "request_id": request_id(22),
+            "items": [{
+                "pupil": mis("1042"),
+                "first_session": session("2025-12-02", "PM"),
+                "marks": ["ATTENDANCE_CODE_N"],
+                "correction": { "reason": "was not in the afternoon", "corrected_by": person() },
+            }],
+        },
+    });
+    script.call("SessionService/RecordSessions", &[request], 1).await;
+    let request = json!({ "trust_id": trust, "school": "135001" });
+    let about = "An N must not stay: those that are older than five school days.";
+    script
+        .show("SessionService/ListUnexplainedAbsences", about, request)
+        .await;
 }
 
 async fn stages(script: &mut Script, trust: &str) {
@@ -565,6 +644,103 @@ async fn policies(script: &mut Script, trust: &str) {
     });
     let about = "A person confirms a fall that waits.";
     script.show("AdminService/ConfirmFall", about, request).await;
+}
+
+async fn moves(script: &mut Script, trust: &str) {
+    let request = json!({
+        "trust_id": trust,
+        "school": { "urn": "135002", "name": "Kestrel Academy", "phase": "PHASE_SECONDARY" },
+    });
+    script.call("AdminService/CreateSchool", &[request], 1).await;
+    let request = json!({
+        "trust_id": trust,
+        "pupil": mis("1042"),
+        "from_school": "135001",
+        "to_school": "135002",
+        "start_date": date("2026-03-23"),
+        "last_date": date("2026-03-20"),
+        "kind": "ENROLMENT_KIND_SOLE",
+        "reason": "moved house",
+        "changed_by": person(),
+        "request_id": request_id(30),
+    });
+    let about = "A pupil moves within the trust; the year's record follows.";
+    let moved = script.show("PupilService/TransferPupil", about, request).await;
+    let request = json!({
+        "trust_id": trust,
+        "pupil": mis("1042"),
+        "school": "135002",
+        "last_date": date("2026-03-27"),
+        "reason": "leaves the trust",
+        "changed_by": person(),
+        "request_id": request_id(31),
+    });
+    let about = "A pupil who leaves.";
+    let left = script.show("PupilService/EndEnrolment", about, request).await;
+    let enrolments = left["pupil"]["enrolments"].as_array().cloned().unwrap_or_default();
+    let last = enrolments
+        .iter()
+        .find(|enrolment| enrolment["start_date"] == date("2026-03-23"));
+    let request = json!({
+        "trust_id": trust,
+        "pupil": mis("1042"),
+        "enrolment_id": last.unwrap()["enrolment_id"],
+        "reason": "stays after all",
+        "changed_by": person(),
+        "request_id": request_id(32),
+    });
+    script
+        .show("PupilService/ReopenEnrolment", "A leaver who stays.", request)
+        .await;
+
+    let request = json!({
+        "trust_id": trust,
+        "pupil": {
+            "mis_identifiers": [{ "source": SOURCE, "value": "2001" }],
+            "given_name": "Amira",
+            "family_name": "Exampel",
+        },
+    });
+    script.call("PupilService/CreatePupil", &[request], 1).await;
+    let request = json!({
+        "trust_id": trust,
+        "survivor": mis("1042"),
+        "merged": mis("2001"),
+        "reason": "one child, entered twice",
+        "changed_by": person(),
+        "request_id": request_id(33),
+    });
+    let about = "Two records of one child become one.";
+    let merged = script.show("PupilService/MergePupils", about, request).await;
+    let request = json!({
+        "trust_id": trust,
+        "merge_id": merged["merge"]["merge_id"],
+        "reason": "two children after all",
+        "changed_by": person(),
+        "request_id": request_id(34),
+    });
+    script
+        .show("PupilService/UnmergePupils", "And two again.", request)
+        .await;
+    let request = json!({
+        "trust_id": trust,
+        "mis_identifier": { "source": SOURCE, "value": "2001" },
+        "last_date": date("2026-03-19"),
+        "new_pupil": { "given_name": "Bo", "family_name": "Sample" },
+        "reason": "the MIS gave the number to another child",
+        "changed_by": person(),
+        "request_id": request_id(35),
+    });
+    let about = "An identifier that the MIS uses again for another child.";
+    script.show("PupilService/ReassignMisIdentifier", about, request).await;
+    let request = json!({ "trust_id": trust, "pupil": { "pupil_id": moved["pupil"]["pupil_id"] } });
+    let about = "What people did to a pupil's record beside marks and actions.";
+    script.show("PupilService/ListPupilChanges", about, request).await;
+    let request = json!({ "trust_id": trust, "school": "135001", "academic_year": 2025 });
+    let about = "Sessions that count twice: both schools of a dually registered pupil have a mark that counts.";
+    script
+        .show("SessionService/ListDoublyMarkedSessions", about, request)
+        .await;
 }
 
 async fn finished(script: &Script, of_job: &Value) {
