@@ -13,6 +13,7 @@ use crate::domain::stage::Stage;
 use crate::domain::tally::Tally;
 use crate::proto as pb;
 use crate::service::error::{FieldViolation, Rejection, SessionAt, Warning};
+use crate::service::sessions::Correction;
 
 /// A UUID, or what is wrong with it.
 pub fn uuid(field: &str, text: &str) -> Result<Uuid, FieldViolation> {
@@ -207,6 +208,18 @@ pub fn person(field: &str, person: Option<&pb::Person>) -> Result<Person, FieldV
         name: text(&format!("{field}.name"), &person.name, 1..=200)?,
         position: text(&format!("{field}.position"), &person.position, 1..=200)?,
     })
+}
+
+/// A correction: why, and who; nothing where it is absent.
+pub fn correction(field: &str, correction: Option<&pb::Correction>) -> Result<Option<Correction>, FieldViolation> {
+    correction
+        .map(|correction| {
+            Ok(Correction {
+                reason: text(&format!("{field}.reason"), &correction.reason, 1..=500)?,
+                corrected_by: person(&format!("{field}.corrected_by"), correction.corrected_by.as_ref())?,
+            })
+        })
+        .transpose()
 }
 
 /// A date as the contract gives it.

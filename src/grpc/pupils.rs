@@ -4,7 +4,7 @@ use tonic::{Request, Response, Status};
 
 use super::convert::{self, to_date, to_etag, to_rejection, to_timestamp, to_warning};
 use super::fingerprint::fingerprint;
-use super::{names, page_token, update_mask};
+use super::{names, page_token, pupil_changes, update_mask};
 use crate::domain::identifiers::{MisIdentifier, PupilId};
 use crate::domain::pupil::EnrolmentKind;
 use crate::proto as pb;
@@ -131,10 +131,73 @@ impl PupilService for PupilHandler {
             warnings_total: count(outcome.warnings_total),
         }))
     }
+
+    async fn transfer_pupil(
+        &self,
+        request: Request<pb::TransferPupilRequest>,
+    ) -> Result<Response<pb::TransferPupilResponse>, Status> {
+        Ok(Response::new(
+            pupil_changes::transfer(&self.service, request.into_inner()).await?,
+        ))
+    }
+
+    async fn end_enrolment(
+        &self,
+        request: Request<pb::EndEnrolmentRequest>,
+    ) -> Result<Response<pb::EndEnrolmentResponse>, Status> {
+        Ok(Response::new(
+            pupil_changes::end(&self.service, request.into_inner()).await?,
+        ))
+    }
+
+    async fn reopen_enrolment(
+        &self,
+        request: Request<pb::ReopenEnrolmentRequest>,
+    ) -> Result<Response<pb::ReopenEnrolmentResponse>, Status> {
+        Ok(Response::new(
+            pupil_changes::reopen(&self.service, request.into_inner()).await?,
+        ))
+    }
+
+    async fn merge_pupils(
+        &self,
+        request: Request<pb::MergePupilsRequest>,
+    ) -> Result<Response<pb::MergePupilsResponse>, Status> {
+        Ok(Response::new(
+            pupil_changes::merge(&self.service, request.into_inner()).await?,
+        ))
+    }
+
+    async fn unmerge_pupils(
+        &self,
+        request: Request<pb::UnmergePupilsRequest>,
+    ) -> Result<Response<pb::UnmergePupilsResponse>, Status> {
+        Ok(Response::new(
+            pupil_changes::unmerge(&self.service, request.into_inner()).await?,
+        ))
+    }
+
+    async fn reassign_mis_identifier(
+        &self,
+        request: Request<pb::ReassignMisIdentifierRequest>,
+    ) -> Result<Response<pb::ReassignMisIdentifierResponse>, Status> {
+        Ok(Response::new(
+            pupil_changes::reassign(&self.service, request.into_inner()).await?,
+        ))
+    }
+
+    async fn list_pupil_changes(
+        &self,
+        request: Request<pb::ListPupilChangesRequest>,
+    ) -> Result<Response<pb::ListPupilChangesResponse>, Status> {
+        Ok(Response::new(
+            pupil_changes::list(&self.service, request.into_inner()).await?,
+        ))
+    }
 }
 
 /// A pupil as a caller's system holds it, or the first thing that is wrong with it.
-fn pupil_input(message: &pb::PupilInput) -> Result<PupilInput, FieldViolation> {
+pub(super) fn pupil_input(message: &pb::PupilInput) -> Result<PupilInput, FieldViolation> {
     let mis_identifiers = message
         .mis_identifiers
         .iter()
@@ -173,7 +236,8 @@ fn enrolment_input(field: &str, message: &pb::Enrolment) -> Result<EnrolmentInpu
     })
 }
 
-fn enrolment_kind(field: &str, number: i32) -> Result<EnrolmentKind, FieldViolation> {
+/// What sort of enrolment it is, by its number in the contract; sole where none is given.
+pub(super) fn enrolment_kind(field: &str, number: i32) -> Result<EnrolmentKind, FieldViolation> {
     if number == i32::from(pb::EnrolmentKind::Unspecified) {
         return Ok(EnrolmentKind::Sole);
     }
@@ -216,7 +280,8 @@ fn pupil_changes(pupil: &pb::Pupil, paths: &[&str]) -> Result<PupilChanges, Fiel
     Ok(changes)
 }
 
-fn to_pupil(pupil: Pupil) -> pb::Pupil {
+/// A pupil as the contract gives it.
+pub(super) fn to_pupil(pupil: Pupil) -> pb::Pupil {
     let mis_identifiers = pupil.mis_identifiers.into_iter().map(|identifier| pb::MisIdentifier {
         source: identifier.source,
         value: identifier.value,

@@ -8,20 +8,18 @@ use sha2::{Digest, Sha256};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::convert::{
-    count, optional_date, optional_school_key, person, pupil_key, request_id, session, text, to_rejection, to_session,
-    to_tally, to_timestamp, to_warning, trust_id,
+    correction, count, optional_school_key, pupil_key, request_id, session, to_rejection, to_tally, to_timestamp,
+    to_warning, trust_id,
 };
-use super::{freshness, page_token, status};
+use super::{freshness, reconciliations, session_lists, status};
 use crate::domain::identifiers::{PupilKey, TrustId};
-use crate::domain::register::CLEAR;
 use crate::domain::session::AcademicYear;
 use crate::proto as pb;
 use crate::proto::session_service_server::SessionService;
 use crate::service::error::{FieldViolation, Rejection};
 use crate::service::recorded::Recorded;
-use crate::service::sessions::{Correction, RevisionQuery, SessionBatch, SessionBatchOutcome, SessionItem, check_run};
+use crate::service::sessions::{SessionBatch, SessionBatchOutcome, SessionItem, check_run};
 use crate::service::{Limits, Service, ServiceError};
-use crate::store::registers::Revision;
 
 /// Serves `SessionService`.
 #[derive(Clone)]
@@ -114,37 +112,9 @@ impl SessionService for SessionHandler {
         &self,
         request: Request<pb::ListRevisionsRequest>,
     ) -> Result<Response<pb::ListRevisionsResponse>, Status> {
-        let request = request.into_inner();
-        let filters = pb::ListRevisionsRequest {
-            page_size: 0,
-            page_token: String::new(),
-            ..request.clone()
-        }
-        .encode_to_vec();
-        let read = || -> Result<_, FieldViolation> {
-            let query = RevisionQuery {
-                pupil: pupil_key("pupil", request.pupil.as_ref())?,
-                from: optional_date("from_date", request.from_date.as_ref())?,
-                to: optional_date("to_date", request.to_date.as_ref())?,
-            };
-            let limits = &self.service.limits;
-            let page = page_token::page(
-                "ListRevisions",
-                &filters,
-                request.page_size,
-                &request.page_token,
-                limits,
-            )?;
-            Ok((trust_id(&request.trust_id)?, query, page))
-        };
-        let (trust, query, page) = read().map_err(ServiceError::from)?;
-        let page = self.service.list_revisions(trust, &query, page).await?;
-        let next_page_token = page_token::encode("ListRevisions", &filters, page.next.as_ref());
-        let revisions = page.rows.into_iter().map(to_revision);
-        Ok(Response::new(pb::ListRevisionsResponse {
-            revisions: revisions.collect::<Result<_, _>>()?,
-            next_page_token,
-        }))
+        Ok(Response::new(
+            session_lists::revisions(&self.service, request.into_inner()).await?,
+        ))
     }
 
     async fn list_school_freshness(
@@ -153,6 +123,69 @@ impl SessionService for SessionHandler {
     ) -> Result<Response<pb::ListSchoolFreshnessResponse>, Status> {
         Ok(Response::new(
             freshness::list(&self.service, request.into_inner()).await?,
+        ))
+    }
+
+    async fn reconcile_registers(
+        &self,
+        request: Request<Streaming<pb::ReconcileRegistersRequest>>,
+    ) -> Result<Response<pb::ReconcileRegistersResponse>, Status> {
+        Ok(Response::new(
+            reconciliations::reconcile(&self.service, request.into_inner()).await?,
+        ))
+    }
+
+    async fn approve_reconciliation(
+        &self,
+        request: Request<pb::ApproveReconciliationRequest>,
+    ) -> Result<Response<pb::ApproveReconciliationResponse>, Status> {
+        Ok(Response::new(
+            reconciliations::approve(&self.service, request.into_inner()).await?,
+        ))
+    }
+
+    async fn discard_reconciliation(
+        &self,
+        request: Request<pb::DiscardReconciliationRequest>,
+    ) -> Result<Response<pb::DiscardReconciliationResponse>, Status> {
+        Ok(Response::new(
+            reconciliations::discard(&self.service, request.into_inner()).await?,
+        ))
+    }
+
+    async fn get_reconciliation(
+        &self,
+        request: Request<pb::GetReconciliationRequest>,
+    ) -> Result<Response<pb::GetReconciliationResponse>, Status> {
+        Ok(Response::new(
+            reconciliations::get(&self.service, request.into_inner()).await?,
+        ))
+    }
+
+    async fn list_reconciliations(
+        &self,
+        request: Request<pb::ListReconciliationsRequest>,
+    ) -> Result<Response<pb::ListReconciliationsResponse>, Status> {
+        Ok(Response::new(
+            reconciliations::list(&self.service, request.into_inner()).await?,
+        ))
+    }
+
+    async fn list_unexplained_absences(
+        &self,
+        request: Request<pb::ListUnexplainedAbsencesRequest>,
+    ) -> Result<Response<pb::ListUnexplainedAbsencesResponse>, Status> {
+        Ok(Response::new(
+            session_lists::unexplained(&self.service, request.into_inner()).await?,
+        ))
+    }
+
+    async fn list_doubly_marked_sessions(
+        &self,
+        request: Request<pb::ListDoublyMarkedSessionsRequest>,
+    ) -> Result<Response<pb::ListDoublyMarkedSessionsResponse>, Status> {
+        Ok(Response::new(
+            session_lists::doubly_marked(&self.service, request.into_inner()).await?,
         ))
     }
 }
@@ -214,17 +247,6 @@ pub(super) fn academic_year(year: i32) -> Result<AcademicYear, FieldViolation> {
             ),
         )
     })
-}
-
-fn correction(field: &str, correction: Option<&pb::Correction>) -> Result<Option<Correction>, FieldViolation> {
-    correction
-        .map(|correction| {
-            Ok(Correction {
-                reason: text(&format!("{field}.reason"), &correction.reason, 1..=500)?,
-                corrected_by: person(&format!("{field}.corrected_by"), correction.corrected_by.as_ref())?,
-            })
-        })
-        .transpose()
 }
 
 /// A digest of a batch's content, whatever its name.
@@ -360,29 +382,4 @@ fn to_batch_result(recorded: Recorded<SessionBatchOutcome>) -> pb::SessionBatchR
         warnings: outcome.warnings.into_iter().map(to_warning).collect(),
         warnings_total: count(outcome.warnings_total),
     }
-}
-
-fn to_revision(revision: Revision) -> Result<pb::Revision, ServiceError> {
-    let corrupt = || crate::store::StoreError::Corrupt("mark_revisions");
-    let year = AcademicYear::from_start_year(i32::from(revision.academic_year)).ok_or_else(corrupt)?;
-    let index = usize::try_from(revision.session_index).map_err(|_| corrupt())?;
-    // A mark that was taken away is told from one that never was.
-    let code = |byte: i16| if byte == 0 { i32::from(CLEAR) } else { i32::from(byte) };
-    Ok(pb::Revision {
-        revision_id: revision.revision_id.to_string(),
-        pupil_id: revision.pupil_id.to_string(),
-        enrolment_id: revision.enrolment_id.to_string(),
-        session: Some(to_session(year.session_at(index).into())),
-        old_code: code(revision.old_code),
-        new_code: code(revision.new_code),
-        correction: Some(pb::Correction {
-            reason: revision.reason,
-            corrected_by: Some(pb::Person {
-                name: revision.corrected_by_name,
-                position: revision.corrected_by_position,
-            }),
-        }),
-        recorded_at: Some(to_timestamp(revision.recorded_at)),
-        request_id: revision.request_id.to_string(),
-    })
 }

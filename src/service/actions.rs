@@ -9,11 +9,11 @@ use super::recorded::request_id_reused;
 use super::transaction::{existing_pupil, finish, retry};
 use super::{Page, PageOf, Service, ServiceError, one_more};
 use crate::domain::action::{Action, ActionEntry, ActionName, ActionState, Entry, IllegalMove};
-use crate::domain::identifiers::{PupilKey, TrustId};
+use crate::domain::identifiers::{PupilId, PupilKey, TrustId};
 use crate::domain::person::Person;
 use crate::domain::session::london_date;
 use crate::store::actions::{ActionFilter, ActionKey, NewEntry};
-use crate::store::{actions, stages};
+use crate::store::{StoreError, actions, merges, stages};
 
 /// A move of an action to another state.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -164,7 +164,7 @@ impl Service {
         asked: &ActionMove,
     ) -> Result<Action, ServiceError> {
         let action = locked(conn, trust, &asked.name).await?;
-        let replayed = appended_before(conn, trust, &asked.name, asked.request, |entry| {
+        let replayed = appended_before(conn, trust, &action.name, asked.request, |entry| {
             let same = |to: ActionState, reason: &str| to == asked.to && reason == asked.reason;
             matches!(&entry.entry, Entry::StateChange { to, reason, .. } if same(*to, reason))
                 && entry.recorded_by == asked.recorded_by
@@ -192,14 +192,14 @@ impl Service {
         write(
             conn,
             trust,
-            &asked.name,
+            &action.name,
             asked.to,
             vec![change],
             &asked.recorded_by,
             now,
         )
         .await?;
-        existing(conn, trust, &asked.name).await
+        existing(conn, trust, &action.name).await
     }
 
     async fn note_action(
@@ -209,7 +209,7 @@ impl Service {
         asked: &ActionNote,
     ) -> Result<(ActionEntry, Action), ServiceError> {
         let action = locked(conn, trust, &asked.name).await?;
-        let replayed = appended_before(conn, trust, &asked.name, asked.request, |entry| {
+        let replayed = appended_before(conn, trust, &action.name, asked.request, |entry| {
             matches!(&entry.entry, Entry::Note(text) if *text == asked.text) && entry.recorded_by == asked.recorded_by
         });
         if let Some(entry) = replayed.await? {
@@ -230,8 +230,8 @@ impl Service {
         };
         let entries = begun.into_iter().chain([note]).collect();
         let now = self.clock.now();
-        let note = write(conn, trust, &asked.name, state, entries, &asked.recorded_by, now).await?;
-        Ok((note, existing(conn, trust, &asked.name).await?))
+        let note = write(conn, trust, &action.name, state, entries, &asked.recorded_by, now).await?;
+        Ok((note, existing(conn, trust, &action.name).await?))
     }
 }
 
@@ -255,23 +255,46 @@ async fn list_action_entries(
     name: &ActionName,
     page: Page<i32>,
 ) -> Result<PageOf<ActionEntry, i32>, ServiceError> {
-    existing(conn, trust, name).await?;
+    let name = &existing(conn, trust, name).await?.name;
     let after = page.after.unwrap_or(0);
     let rows = actions::list_entries(conn, trust, name, after, one_more(page.size)).await?;
     Ok(PageOf::from_rows(rows, page.size, |entry| entry.ordinal))
 }
 
 async fn existing(conn: &mut AsyncPgConnection, trust: TrustId, name: &ActionName) -> Result<Action, ServiceError> {
-    actions::find_action(conn, trust, name)
-        .await?
-        .ok_or(ServiceError::NotFound(Resource::Action))
+    if let Some(found) = actions::find_action(conn, trust, name).await? {
+        return Ok(found);
+    }
+    let now = name_now(conn, trust, name).await?;
+    let found = match now {
+        Some(now) => actions::find_action(conn, trust, &now).await?,
+        None => None,
+    };
+    found.ok_or(ServiceError::NotFound(Resource::Action))
+}
+
+/// What an action is named since its episode went to another pupil, with a merge or back; nothing where it never did.
+async fn name_now(
+    conn: &mut AsyncPgConnection,
+    trust: TrustId,
+    name: &ActionName,
+) -> Result<Option<ActionName>, ServiceError> {
+    let now = merges::episode_now(conn, trust, name.pupil.0, name.episode).await?;
+    Ok(now.map(|(pupil, episode)| ActionName {
+        pupil: PupilId(pupil),
+        episode,
+        provision: name.provision.clone(),
+    }))
 }
 
 /// The action as it is once nobody else can write anything about its pupil.
 async fn locked(conn: &mut AsyncPgConnection, trust: TrustId, name: &ActionName) -> Result<Action, ServiceError> {
-    // The lock of everything about a pupil. Who has no stage has no episode, and nothing is found then.
+    let name = existing(conn, trust, name).await?.name;
+    // The lock of everything about a pupil.
     stages::lock(conn, trust, &[name.pupil.0]).await?;
-    existing(conn, trust, name).await
+    let found = actions::find_action(conn, trust, &name).await?;
+    // Where it is not there any more, it went to another pupil while this waited.
+    found.ok_or_else(|| StoreError::Conflict.into())
 }
 
 /// The entry that an earlier request with the same identifier appended to the same log; nothing where the request is

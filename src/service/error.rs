@@ -47,6 +47,14 @@ pub enum Resource {
     Notice,
     /// A school's calendar of an academic year.
     Calendar,
+    /// A merge of two pupils.
+    Merge,
+    /// An enrolment.
+    Enrolment,
+    /// A reconciliation.
+    Reconciliation,
+    /// An identifier in a management information system.
+    Identifier,
 }
 
 impl Resource {
@@ -63,6 +71,10 @@ impl Resource {
             Resource::Catalogue => "catalogue",
             Resource::Notice => "penalty notice",
             Resource::Calendar => "calendar",
+            Resource::Merge => "merge",
+            Resource::Enrolment => "enrolment",
+            Resource::Reconciliation => "reconciliation",
+            Resource::Identifier => "identifier",
         }
     }
 }
@@ -227,6 +239,20 @@ impl From<crate::domain::session::Session> for SessionAt {
         SessionAt {
             date: session.date,
             afternoon: session.half == crate::domain::session::SessionHalf::Pm,
+        }
+    }
+}
+
+impl From<SessionAt> for crate::domain::session::Session {
+    fn from(session: SessionAt) -> crate::domain::session::Session {
+        use crate::domain::session::SessionHalf;
+        crate::domain::session::Session {
+            date: session.date,
+            half: if session.afternoon {
+                SessionHalf::Pm
+            } else {
+                SessionHalf::Am
+            },
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::domain::identifiers::TrustId;
 use crate::domain::record::PupilRecord;
 use crate::domain::session::AcademicYear;
 use crate::store::history::{self, FirstEntry};
+use crate::store::merges::{self, MovedEnrolment};
 use crate::store::{TrustTransaction, records};
 
 /// Something that was written to a session, to be taken back.
@@ -32,13 +33,23 @@ pub(super) async fn record_known_at(
     years: &[AcademicYear],
     known_at: Option<DateTime<Utc>>,
 ) -> Result<PupilRecord<'static>, ServiceError> {
-    let found = records::records_of(transaction, trust, &[pupil], years).await?;
-    let mut record = found.into_iter().next().map(|(_, record)| record).unwrap_or_default();
+    let related = match known_at {
+        Some(_) => merges::related(transaction, trust, pupil).await?,
+        None => vec![pupil],
+    };
+    let mut found = records::records_of(transaction, trust, &related, years).await?;
     let Some(known_at) = known_at else {
-        return Ok(record);
+        return Ok(found.pop().map(|(_, record)| record).unwrap_or_default());
+    };
+    let mut record = if related.len() > 1 {
+        let moved = merges::moved_enrolments(transaction, trust, &related).await?;
+        record_before(pupil, found, moved.iter().filter(|moved| moved.at > known_at))
+    } else {
+        found.pop().map(|(_, record)| record).unwrap_or_default()
     };
     let mut written: Vec<Written> = Vec::new();
-    for revision in history::revisions_after(transaction, trust, pupil, known_at).await? {
+    let enrolments: Vec<Uuid> = record.enrolments.iter().map(|enrolment| enrolment.id.0).collect();
+    for revision in history::revisions_after(transaction, trust, &related, &enrolments, known_at).await? {
         written.push(Written {
             at: revision.recorded_at,
             enrolment: revision.enrolment_id,
@@ -49,7 +60,6 @@ pub(super) async fn record_known_at(
         });
     }
     let schools = records::schools_of([&record]);
-    let enrolments: Vec<Uuid> = record.enrolments.iter().map(|enrolment| enrolment.id.0).collect();
     for entry in history::first_entries_after(transaction, trust, &schools, years, &enrolments, known_at).await? {
         let FirstEntry {
             recorded_at,
@@ -89,4 +99,31 @@ pub(super) async fn record_known_at(
         }
     }
     Ok(record)
+}
+
+/// A pupil's record without what came to it by merges later than a moment, and with what went from it. `found` are the records
+/// of all pupils that were ever one with it, as they are now; `moved` is what went from one to another since, in order.
+fn record_before<'m>(
+    pupil: Uuid,
+    found: Vec<(Uuid, PupilRecord<'static>)>,
+    moved: impl DoubleEndedIterator<Item = &'m MovedEnrolment>,
+) -> PupilRecord<'static> {
+    let of_pupils = found
+        .into_iter()
+        .flat_map(|(of, record)| record.enrolments.into_iter().map(move |enrolment| (of, enrolment)));
+    let mut enrolments: Vec<_> = of_pupils.collect();
+    for moved in moved.rev() {
+        for (of, enrolment) in &mut enrolments {
+            if enrolment.id.0 == moved.enrolment_id && *of == moved.to_pupil_id {
+                *of = moved.from_pupil_id;
+            }
+        }
+    }
+    let mut enrolments: Vec<_> = enrolments
+        .into_iter()
+        .filter(|(of, _)| *of == pupil)
+        .map(|(_, enrolment)| enrolment)
+        .collect();
+    enrolments.sort_by_key(|enrolment| (enrolment.span.start, enrolment.id.0));
+    PupilRecord { enrolments }
 }

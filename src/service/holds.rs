@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::error::Resource;
 use super::judging::{Moment, judge_pupils, timeline_of};
 use super::recorded::request_id_reused;
-use super::transaction::{existing_pupil, finish, retry};
+use super::transaction::{existing_pupil, finish, locked_pupil, retry};
 use super::trusts::require_trust;
 use super::{Page, PageOf, Service, ServiceError, one_more};
 use crate::domain::hold::HoldKind;
@@ -113,8 +113,7 @@ async fn create(
     asked: &NewHold,
     moment: Moment,
 ) -> Result<HoldRow, ServiceError> {
-    let pupil = existing_pupil(transaction, trust, &asked.pupil).await?;
-    let locked = stages::lock(transaction, trust, &[pupil.0]).await?;
+    let (pupil, row) = locked_pupil(transaction, trust, &asked.pupil).await?;
     if let Some(request) = asked.request
         && let Some(earlier) = holds::of_request(transaction, trust, request).await?
     {
@@ -125,7 +124,7 @@ async fn create(
         let message = "give a last day from today to a year ahead";
         return Err(ServiceError::invalid("to_date", "INVALID_DATE", message));
     }
-    if asked.kind == HoldKind::ConfirmFall && !locked.first().is_some_and(|row| row.fall_waits) {
+    if asked.kind == HoldKind::ConfirmFall && !row.fall_waits {
         // Without a trust there is no pupil, but a policy that lets no fall wait says more.
         timeline_of(transaction, trust).await?;
         return Err(ServiceError::Precondition {

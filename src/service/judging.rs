@@ -250,17 +250,17 @@ impl Judging {
     fn outcome_of(&self, row: &StageRow, assessment: &Assessment) -> Outcome {
         let first_day = self.moment.year.first_day();
         let raised = self.raised.get(&row.pupil_id).map_or(&[][..], Vec::as_slice);
-        let ends = raised
-            .iter()
-            .skip(1)
-            .map(|next| next.started_on.pred_opt().unwrap_or(next.started_on));
-        let retracted = raised
-            .iter()
-            .zip(ends.chain([self.moment.today]))
-            .filter_map(|(episode, end)| {
-                let reached = assessment.peak(episode.started_on, end);
-                (i16::from(reached.number()) < episode.raised_to).then_some((episode.episode, reached))
-            });
+        // An episode decides up to the day before a later one began: two of them may go side by side where two pupils were made
+        // one.
+        let end_of = |episode: &RaisedEpisode| {
+            let later = raised.iter().map(|other| other.started_on);
+            let next = later.filter(|started_on| *started_on > episode.started_on).min();
+            next.map_or(self.moment.today, |next| next.pred_opt().unwrap_or(next))
+        };
+        let retracted = raised.iter().filter_map(|episode| {
+            let reached = assessment.peak(episode.started_on, end_of(episode));
+            (i16::from(reached.number()) < episode.raised_to).then_some((episode.episode, reached))
+        });
         let policy_judges_part = assessment.tally != assessment.year_tally || assessment.window_from != first_day;
         Outcome {
             stage: assessment.stage,
@@ -379,7 +379,8 @@ impl Judging {
         let home = self.timeline.version(policy_version);
         let cumulative = home.is_none_or(|policy| policy.policy.passed_over_raises);
         if !row.episode_open {
-            row.episode += 1;
+            row.last_episode = row.last_episode.max(row.episode) + 1;
+            row.episode = row.last_episode;
             row.episode_open = true;
             row.raised_to = 0;
             self.episodes.opened.push(NewEpisode {
@@ -408,6 +409,15 @@ impl Judging {
     /// How many pupils moved.
     pub(super) fn transitions(&self) -> usize {
         self.transitions.len()
+    }
+
+    /// Which pupils move from one stage to another.
+    pub(super) fn moves(&self) -> impl Iterator<Item = (Uuid, Stage, Stage)> + '_ {
+        let moves = self
+            .transitions
+            .iter()
+            .filter(|transition| transition.from != transition.to);
+        moves.map(|transition| (transition.pupil_id, transition.from, transition.to))
     }
 
     /// Writes it all. The trust's feed stays locked from here to the commit, so this comes last.

@@ -20,6 +20,7 @@ use crate::domain::session::{AcademicYear, london_date};
 use crate::domain::stage::{Band, Judgement, Stage, StageMove};
 use crate::domain::tally::Tally;
 use crate::store::calendars::calendars_of;
+use crate::store::merges::merged_into;
 use crate::store::pupils::resolve_pupils;
 use crate::store::schools::{resolve_school, session_minutes};
 use crate::store::stage_reader::{StageWithTally, stages_of};
@@ -341,12 +342,21 @@ impl Service {
             }
         };
         let found = self.reader.read(trust, moment.year, pupil.0).await?;
-        let found = found.ok_or(ServiceError::NotFound(Resource::Pupil))?;
+        let mut found = found.ok_or(ServiceError::NotFound(Resource::Pupil))?;
+        // A pupil without marks may have become part of another, who is asked for then.
+        if found.tally.possible == 0 && matches!(key, PupilKey::Id(_)) {
+            let mut transaction = self.store.begin(trust).await?;
+            let now = merged_into(&mut transaction, trust, &[pupil.0]).await;
+            if let Some((_, now)) = finish(transaction, now.map_err(ServiceError::from)).await?.pop() {
+                let read = self.reader.read(trust, moment.year, now).await?;
+                found = read.ok_or(ServiceError::NotFound(Resource::Pupil))?;
+            }
+        }
         let timeline = self.timeline(trust, found.rules).await?;
         let by_school = timeline.differs_by_school() || timeline.refuses_old_data();
         if by_school || timeline.at(moment.today, None).policy.scope == Scope::Enrolment {
             let as_of = AsOf::default();
-            return self.pupil_stage_as_of(trust, &PupilKey::Id(pupil), as_of).await;
+            return self.pupil_stage_as_of(trust, key, as_of).await;
         }
         Ok(pupil_stage(found, timeline.at(moment.today, None), false, moment)?)
     }

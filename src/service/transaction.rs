@@ -9,8 +9,10 @@ use uuid::Uuid;
 use super::error::Resource;
 use super::{Page, ServiceError, one_more};
 use crate::domain::identifiers::{PupilId, PupilKey, TrustId};
-use crate::store::TrustTransaction;
+use crate::store::merges::identity_version;
 use crate::store::pupils::{pupil_exists, resolve_pupils};
+use crate::store::stages::{self, StageRow};
+use crate::store::{StoreError, TrustTransaction};
 
 /// How often a transaction that lost a race is tried.
 const ATTEMPTS_MAX: usize = 3;
@@ -46,6 +48,25 @@ pub async fn existing_pupil(
         (pupil, _) => pupil,
     }
     .ok_or(ServiceError::NotFound(Resource::Pupil))
+}
+
+/// The pupil that a key names, locked, with the stage.
+///
+/// # Errors
+/// [`ServiceError::NotFound`] where the trust has no such pupil; a conflict, after which the transaction begins anew, where the
+/// pupil became part of another while this waited.
+pub async fn locked_pupil(
+    conn: &mut AsyncPgConnection,
+    trust: TrustId,
+    key: &PupilKey,
+) -> Result<(PupilId, StageRow), ServiceError> {
+    let identities = identity_version(conn, trust).await?;
+    let pupil = existing_pupil(conn, trust, key).await?;
+    let row = stages::lock(conn, trust, &[pupil.0]).await?.into_iter().next();
+    if identity_version(conn, trust).await? != identities {
+        return Err(StoreError::Conflict.into());
+    }
+    Ok((pupil, row.ok_or(ServiceError::NotFound(Resource::Pupil))?))
 }
 
 /// Commits where the work went well. Where it did not, takes everything back and gives the connection back whole: one

@@ -152,7 +152,7 @@ pub async fn list_actions(
     let rows: Vec<ActionRow> = diesel::sql_query(format!(
         "{ACTION_COLUMNS} WHERE trust_id = $1 AND pupil_id = $2 \
          AND ($3 OR episode = coalesce($4, \
-             (SELECT max(episodes.episode) FROM episodes WHERE episodes.trust_id = $1 AND episodes.pupil_id = $2))) \
+             (SELECT s.episode FROM pupil_stages AS s WHERE s.trust_id = $1 AND s.pupil_id = $2))) \
          AND ($4 IS NULL OR episode < $4 OR (episode = $4 AND ordinal > $5)) \
          AND (cardinality($6) = 0 OR state = ANY ($6)) \
          ORDER BY episode DESC, ordinal LIMIT $7"

@@ -57,7 +57,7 @@ pub struct RaisedEpisode {
     pub raised_to: i16,
 }
 
-/// The episodes of some pupils in a year, by pupil and in order.
+/// The episodes of some pupils in a year, by pupil and in the order in which they began.
 pub async fn of_year(
     conn: &mut AsyncPgConnection,
     trust: TrustId,
@@ -78,7 +78,7 @@ pub async fn of_year(
              WHERE trust_id = $1 AND pupil_id = k.pupil_id AND academic_year = $3 AND started_on IS NOT NULL
              OFFSET 0
          ) AS e
-         ORDER BY e.pupil_id, e.episode",
+         ORDER BY e.pupil_id, e.started_on, e.episode",
     )
     .bind::<sql_types::Uuid, _>(trust.0)
     .bind::<sql_types::Array<sql_types::Uuid>, _>(pupils)

@@ -46,17 +46,20 @@ fn academic_year(start_year: i16) -> Result<AcademicYear, StoreError> {
     AcademicYear::from_start_year(i32::from(start_year)).ok_or(StoreError::Corrupt("an academic year"))
 }
 
-/// A pupil's marks that were changed after a moment.
+/// The marks of some enrolments that were changed after a moment. They are kept under the pupils whose the enrolments are or
+/// were.
 pub async fn revisions_after(
     conn: &mut AsyncPgConnection,
     trust: TrustId,
-    pupil: Uuid,
+    pupils: &[Uuid],
+    enrolments: &[Uuid],
     moment: DateTime<Utc>,
 ) -> Result<Vec<ChangedMark>, StoreError> {
     type Row = (DateTime<Utc>, Uuid, i16, i16, i16);
     let rows: Vec<Row> = mark_revisions::table
         .filter(mark_revisions::trust_id.eq(trust.0))
-        .filter(mark_revisions::pupil_id.eq(pupil))
+        .filter(mark_revisions::pupil_id.eq_any(pupils))
+        .filter(mark_revisions::enrolment_id.eq_any(enrolments))
         .filter(mark_revisions::recorded_at.gt(moment))
         .select((
             mark_revisions::recorded_at,

@@ -11,6 +11,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
 use super::StoreError;
+use super::merges::merged_into;
 use super::schema::{enrolments, pupil_identifiers, pupils};
 use crate::domain::identifiers::{PupilId, PupilKey, SchoolId, TrustId};
 use crate::domain::pupil::{EnrolmentKind, EnrolmentSpan};
@@ -39,21 +40,26 @@ struct Found {
     pupil_ids: Vec<Uuid>,
 }
 
-/// The pupil that each key names, in the order of the keys; nothing where the trust has none. Former UPNs are found too.
-/// One statement, however many keys there are.
+/// The pupil that each key names, in the order of the keys; nothing where the trust has none. Former UPNs are found too, and
+/// a pupil that was merged into another finds that one. One statement for identifiers and one for the service's own, however
+/// many keys there are.
 ///
-/// The service's own identifiers come back as they are, unverified: whoever uses one finds out by loading or locking the
-/// pupil's rows, which it has to do anyway.
+/// The service's own identifiers come back unverified: whoever uses one finds out by loading or locking the pupil's rows, which
+/// it has to do anyway.
 pub async fn resolve_pupils(
     conn: &mut AsyncPgConnection,
     trust: TrustId,
     keys: &[PupilKey],
 ) -> Result<Vec<Option<PupilId>>, StoreError> {
     let mut resolved = vec![None; keys.len()];
+    let mut own = Vec::new();
     let (mut asked, mut kinds, mut sources, mut values) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for (place, key) in keys.iter().enumerate() {
         match (key, stored_key(key)) {
-            (PupilKey::Id(id), _) => resolved[place] = Some(*id),
+            (PupilKey::Id(id), _) => {
+                resolved[place] = Some(*id);
+                own.push(id.0);
+            }
             (_, Some((kind, source, value))) => {
                 asked.push(place);
                 kinds.push(kind);
@@ -61,6 +67,13 @@ pub async fn resolve_pupils(
                 values.push(value);
             }
             _ => {}
+        }
+    }
+    if !own.is_empty() {
+        let merged: HashMap<Uuid, Uuid> = merged_into(conn, trust, &own).await?.into_iter().collect();
+        let of_merged = resolved.iter_mut().flatten().filter(|_| !merged.is_empty());
+        for pupil in of_merged {
+            pupil.0 = merged.get(&pupil.0).copied().unwrap_or(pupil.0);
         }
     }
     if asked.is_empty() {
@@ -180,7 +193,8 @@ pub async fn load(
         .await?)
 }
 
-/// At most `count` pupils with identifiers after `after`, in the order of their identifiers.
+/// At most `count` pupils with identifiers after `after`, in the order of their identifiers; without those that were merged
+/// into others.
 pub async fn list(
     conn: &mut AsyncPgConnection,
     trust: TrustId,
@@ -189,6 +203,7 @@ pub async fn list(
 ) -> Result<Vec<PupilRow>, StoreError> {
     Ok(pupils::table
         .filter(pupils::trust_id.eq(trust.0).and(pupils::pupil_id.gt(after)))
+        .filter(pupils::merged_into.is_null())
         .order(pupils::pupil_id)
         .limit(count)
         .select(PupilRow::as_select())

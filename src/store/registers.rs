@@ -8,9 +8,7 @@ use uuid::Uuid;
 
 use super::StoreError;
 use super::schema::registers;
-use crate::domain::code::AttendanceCode;
 use crate::domain::identifiers::TrustId;
-use crate::domain::register::Change;
 use crate::domain::session::{AcademicYear, SESSIONS_MAX};
 use crate::domain::tally::Tally;
 
@@ -271,6 +269,70 @@ pub async fn whole(
     Ok(rows)
 }
 
+/// The registers of one enrolment from an academic year on: years and marks, in order.
+pub async fn of_enrolment_from(
+    conn: &mut AsyncPgConnection,
+    trust: TrustId,
+    pupil: Uuid,
+    enrolment: Uuid,
+    year: AcademicYear,
+) -> Result<Vec<(AcademicYear, Vec<u8>)>, StoreError> {
+    let rows: Vec<(i16, Vec<u8>)> = registers::table
+        .filter(registers::trust_id.eq(trust.0))
+        .filter(registers::pupil_id.eq(pupil))
+        .filter(registers::enrolment_id.eq(enrolment))
+        .filter(registers::academic_year.ge(year.start_year()))
+        .order(registers::academic_year)
+        .select((registers::academic_year, registers::marks))
+        .load(conn)
+        .await?;
+    rows.into_iter()
+        .map(|(year, marks)| {
+            let year = AcademicYear::from_start_year(i32::from(year));
+            Ok((year.ok_or(StoreError::Corrupt("registers.academic_year"))?, marks))
+        })
+        .collect()
+}
+
+/// A pupil's register at a school of one year, as far as it lies within some places.
+#[derive(Clone, Debug, PartialEq, Eq, QueryableByName)]
+pub struct RegisterAtSchool {
+    /// The pupil.
+    #[diesel(sql_type = sql_types::Uuid)]
+    pub pupil_id: Uuid,
+    /// The marks, from the first of the places on.
+    #[diesel(sql_type = sql_types::Binary)]
+    pub part: Vec<u8>,
+}
+
+/// A school's registers of a year that have a mark within the window, in the order of the pupils. Reads all of the school's
+/// registers of the year.
+pub async fn of_school(
+    conn: &mut AsyncPgConnection,
+    trust: TrustId,
+    school: Uuid,
+    year: AcademicYear,
+    window: Window,
+) -> Result<Vec<RegisterAtSchool>, StoreError> {
+    Ok(diesel::sql_query(
+        "SELECT pupil_id, part
+         FROM (
+             SELECT pupil_id, enrolment_id, rtrim(substring(marks FROM $4 + 1 FOR $5), '\\x00') AS part
+             FROM registers
+             WHERE trust_id = $1 AND school_id = $2 AND academic_year = $3
+         ) AS r
+         WHERE octet_length(part) > 0
+         ORDER BY pupil_id, enrolment_id",
+    )
+    .bind::<sql_types::Uuid, _>(trust.0)
+    .bind::<sql_types::Uuid, _>(school)
+    .bind::<sql_types::SmallInt, _>(year.start_year())
+    .bind::<sql_types::Integer, _>(place(window.offset))
+    .bind::<sql_types::Integer, _>(place(window.length))
+    .load(conn)
+    .await?)
+}
+
 /// Pupils whose counts are out of date on `today` because marks entered ahead of time have come into their day.
 pub async fn pupils_with_marks_come_due(
     conn: &mut AsyncPgConnection,
@@ -287,63 +349,6 @@ pub async fn pupils_with_marks_come_due(
         .limit(most)
         .load(conn)
         .await?)
-}
-
-/// A changed mark, as it is kept.
-#[derive(Debug)]
-pub struct RevisionWrite {
-    /// The pupil.
-    pub pupil_id: Uuid,
-    /// The enrolment.
-    pub enrolment_id: Uuid,
-    /// The year.
-    pub year: AcademicYear,
-    /// What was changed.
-    pub change: Change,
-    /// Why.
-    pub reason: String,
-    /// Who, by name.
-    pub name: String,
-    /// Who, by position.
-    pub position: String,
-}
-
-/// Appends revisions.
-pub async fn append_revisions(
-    conn: &mut AsyncPgConnection,
-    trust: TrustId,
-    request_id: Uuid,
-    recorded_at: DateTime<Utc>,
-    revisions: &[RevisionWrite],
-) -> Result<(), StoreError> {
-    if revisions.is_empty() {
-        return Ok(());
-    }
-    let column = |value: fn(&RevisionWrite) -> i16| revisions.iter().map(value).collect::<Vec<i16>>();
-    let texts = |value: fn(&RevisionWrite) -> &str| revisions.iter().map(value).collect::<Vec<&str>>();
-    diesel::sql_query(
-        "INSERT INTO mark_revisions (trust_id, request_id, recorded_at, revision_id, pupil_id, enrolment_id, academic_year,
-             session_index, old_code, new_code, reason, corrected_by_name, corrected_by_position)
-         SELECT $1, $2, $3, n.* FROM unnest($4, $5, $6, $7, $8, $9, $10, $11, $12, $13) AS n",
-    )
-    .bind::<sql_types::Uuid, _>(trust.0)
-    .bind::<sql_types::Uuid, _>(request_id)
-    .bind::<sql_types::Timestamptz, _>(recorded_at)
-    .bind::<sql_types::Array<sql_types::Uuid>, _>(revisions.iter().map(|_| Uuid::now_v7()).collect::<Vec<_>>())
-    .bind::<sql_types::Array<sql_types::Uuid>, _>(revisions.iter().map(|row| row.pupil_id).collect::<Vec<_>>())
-    .bind::<sql_types::Array<sql_types::Uuid>, _>(revisions.iter().map(|row| row.enrolment_id).collect::<Vec<_>>())
-    .bind::<sql_types::Array<sql_types::SmallInt>, _>(column(|row| row.year.start_year()))
-    .bind::<sql_types::Array<sql_types::SmallInt>, _>(column(|row| {
-        i16::try_from(row.change.index).unwrap_or(i16::MAX)
-    }))
-    .bind::<sql_types::Array<sql_types::SmallInt>, _>(column(|row| i16::from(row.change.old)))
-    .bind::<sql_types::Array<sql_types::SmallInt>, _>(column(|row| i16::from(row.change.new)))
-    .bind::<sql_types::Array<sql_types::Text>, _>(texts(|row| &row.reason))
-    .bind::<sql_types::Array<sql_types::Text>, _>(texts(|row| &row.name))
-    .bind::<sql_types::Array<sql_types::Text>, _>(texts(|row| &row.position))
-    .execute(conn)
-    .await?;
-    Ok(())
 }
 
 /// One batch's first entries of one school's year.
@@ -384,100 +389,6 @@ pub async fn append_first_entries(
     .execute(conn)
     .await?;
     Ok(())
-}
-
-/// A revision as it was kept.
-#[derive(Clone, Debug, PartialEq, Eq, Queryable)]
-pub struct Revision {
-    /// Its identifier, in the order of recording.
-    pub revision_id: Uuid,
-    /// The pupil.
-    pub pupil_id: Uuid,
-    /// The enrolment.
-    pub enrolment_id: Uuid,
-    /// The start year of the academic year.
-    pub academic_year: i16,
-    /// The place of the session in the register.
-    pub session_index: i16,
-    /// The byte as it was.
-    pub old_code: i16,
-    /// The byte as it became; 0 where the mark was taken away.
-    pub new_code: i16,
-    /// Why.
-    pub reason: String,
-    /// Who, by name.
-    pub corrected_by_name: String,
-    /// Who, by position.
-    pub corrected_by_position: String,
-    /// When.
-    pub recorded_at: DateTime<Utc>,
-    /// The batch.
-    pub request_id: Uuid,
-}
-
-impl Revision {
-    /// The code as it was, and as it became: nothing where the mark was taken away.
-    pub fn codes(&self) -> (Option<AttendanceCode>, Option<AttendanceCode>) {
-        let code = |byte: i16| u8::try_from(byte).ok().and_then(AttendanceCode::from_byte);
-        (code(self.old_code), code(self.new_code))
-    }
-}
-
-/// Which revisions of a pupil are asked for.
-#[derive(Clone, Copy, Debug)]
-pub struct RevisionFilter {
-    /// The pupil.
-    pub pupil_id: Uuid,
-    /// Only sessions on or after this date.
-    pub from: Option<NaiveDate>,
-    /// Only sessions on or before this date.
-    pub to: Option<NaiveDate>,
-    /// Only revisions recorded before this one.
-    pub before: Option<Uuid>,
-}
-
-/// A pupil's revisions, latest first.
-pub async fn revisions(
-    conn: &mut AsyncPgConnection,
-    trust: TrustId,
-    filter: RevisionFilter,
-    most: i64,
-) -> Result<Vec<Revision>, StoreError> {
-    use super::schema::mark_revisions::dsl as column;
-    // The date of a session is that of 1 August and half its place.
-    let session_date = diesel::dsl::sql::<sql_types::Date>("(make_date(academic_year, 8, 1) + session_index / 2)");
-    let mut query = column::mark_revisions
-        .filter(column::trust_id.eq(trust.0))
-        .filter(column::pupil_id.eq(filter.pupil_id))
-        .into_boxed();
-    if let Some(from) = filter.from {
-        query = query.filter(session_date.clone().ge(from));
-    }
-    if let Some(to) = filter.to {
-        query = query.filter(session_date.le(to));
-    }
-    if let Some(before) = filter.before {
-        query = query.filter(column::revision_id.lt(before));
-    }
-    Ok(query
-        .order(column::revision_id.desc())
-        .limit(most)
-        .select((
-            column::revision_id,
-            column::pupil_id,
-            column::enrolment_id,
-            column::academic_year,
-            column::session_index,
-            column::old_code,
-            column::new_code,
-            column::reason,
-            column::corrected_by_name,
-            column::corrected_by_position,
-            column::recorded_at,
-            column::request_id,
-        ))
-        .load(conn)
-        .await?)
 }
 
 /// The years of the pupils' registers whose counts are out of date on `today`.

@@ -3,6 +3,7 @@
 
 diesel::table! { trusts (trust_id) {
     trust_id -> Uuid, name -> Text, version -> BigInt, created_at -> Timestamptz, updated_at -> Timestamptz,
+    identity_version -> BigInt,
 } }
 
 diesel::table! { feeds (trust_id) {
@@ -57,6 +58,7 @@ diesel::table! { provisions (trust_id, catalogue_version, provision_id) {
 diesel::table! { pupils (trust_id, pupil_id) {
     trust_id -> Uuid, pupil_id -> Uuid, given_name -> Text, family_name -> Text, date_of_birth -> Nullable<Date>,
     year_group -> Nullable<SmallInt>, version -> BigInt, created_at -> Timestamptz, updated_at -> Timestamptz,
+    merged_into -> Nullable<Uuid>,
 } }
 
 diesel::table! { pupil_identifiers (trust_id, kind, source, value) {
@@ -87,7 +89,7 @@ diesel::table! { first_entries (trust_id, school_id, academic_year, request_id) 
 diesel::table! { mark_revisions (trust_id, pupil_id, revision_id) {
     trust_id -> Uuid, pupil_id -> Uuid, revision_id -> Uuid, enrolment_id -> Uuid, academic_year -> SmallInt,
     session_index -> SmallInt, old_code -> SmallInt, new_code -> SmallInt, reason -> Text, corrected_by_name -> Text,
-    corrected_by_position -> Text, recorded_at -> Timestamptz, request_id -> Uuid,
+    corrected_by_position -> Text, recorded_at -> Timestamptz, request_id -> Uuid, school_id -> Nullable<Uuid>,
 } }
 
 diesel::table! { pupil_stages (trust_id, pupil_id) {
@@ -96,7 +98,7 @@ diesel::table! { pupil_stages (trust_id, pupil_id) {
     changed_at -> Nullable<Timestamptz>, next_review_on -> Nullable<Date>, judged_attended -> Nullable<Integer>,
     judged_possible -> Nullable<Integer>, judged_unauthorised -> Nullable<Integer>,
     judged_from -> Nullable<Date>, hold_id -> Nullable<Uuid>,
-    fall_waits -> Bool, has_holds -> Bool,
+    fall_waits -> Bool, has_holds -> Bool, last_episode -> Integer,
 } }
 
 diesel::table! { transitions (trust_id, position) {
@@ -143,6 +145,30 @@ diesel::table! { penalty_notices (trust_id, notice_id) {
     sessions -> Array<Integer>, recorded_by_name -> Text, recorded_by_position -> Text, recorded_at -> Timestamptz,
     request_id -> Nullable<Uuid>, cancelled_reason -> Nullable<Text>, cancelled_by_name -> Nullable<Text>,
     cancelled_by_position -> Nullable<Text>, cancelled_at -> Nullable<Timestamptz>,
+} }
+
+diesel::table! { pupil_changes (trust_id, pupil_id, change_id) {
+    trust_id -> Uuid, pupil_id -> Uuid, change_id -> Uuid, kind -> Text, details -> Jsonb, reason -> Text,
+    changed_by_name -> Text, changed_by_position -> Text, recorded_at -> Timestamptz, request_id -> Uuid,
+} }
+
+diesel::table! { pupil_merges (trust_id, merge_id) {
+    trust_id -> Uuid, merge_id -> Uuid, survivor_id -> Uuid, merged_id -> Uuid, moved -> Jsonb, merged_at -> Timestamptz,
+    unmerged_at -> Nullable<Timestamptz>,
+} }
+
+diesel::table! { reconciliations (trust_id, reconciliation_id) {
+    trust_id -> Uuid, reconciliation_id -> Uuid, school_id -> Uuid, from_date -> Date, to_date -> Date, state -> Text,
+    limits -> Jsonb, content -> Binary, plan -> Jsonb, plan_number -> Integer, reason -> Text,
+    requested_by_name -> Text, requested_by_position -> Text, request_id -> Uuid, decided_by_name -> Nullable<Text>,
+    decided_by_position -> Nullable<Text>, decision_reason -> Nullable<Text>, version -> BigInt,
+    created_at -> Timestamptz, updated_at -> Timestamptz,
+} }
+
+diesel::table! { reconciliation_pupils (trust_id, reconciliation_id, plan_number, pupil_id) {
+    trust_id -> Uuid, reconciliation_id -> Uuid, plan_number -> Integer, pupil_id -> Uuid, marks_new -> Integer,
+    marks_changed -> Integer, marks_unchanged -> Integer, removed -> Binary, from_stage -> Nullable<SmallInt>,
+    to_stage -> Nullable<SmallInt>, missing -> Bool,
 } }
 
 diesel::allow_tables_to_appear_in_same_query!(

@@ -67,6 +67,7 @@ type StageColumns = (
     sql_types::Nullable<sql_types::Uuid>,
     sql_types::Bool,
     sql_types::Bool,
+    sql_types::Integer,
 );
 type StageValues = (
     i16,
@@ -85,6 +86,7 @@ type StageValues = (
     Option<Uuid>,
     bool,
     bool,
+    i32,
 );
 
 /// A register's counts, as [`StagesByKey`] selects them.
@@ -97,7 +99,7 @@ impl QueryFragment<Pg> for StagesByKey<'_> {
             "SELECT k.pupil_id,
                  s.stage, s.academic_year, s.since, s.policy_version, s.episode, s.episode_open, s.raised_to,
                  s.changed_at, s.next_review_on, s.judged_attended, s.judged_possible, s.judged_unauthorised, s.judged_from,
-                 s.hold_id, s.fall_waits, s.has_holds,
+                 s.hold_id, s.fall_waits, s.has_holds, s.last_episode,
                  r.attended, r.possible, r.unauthorised,
                  (SELECT max(ordinal) FROM policy_activations WHERE trust_id = ",
         );
@@ -109,7 +111,7 @@ impl QueryFragment<Pg> for StagesByKey<'_> {
              LEFT JOIN LATERAL (
                  SELECT stage, academic_year, since, policy_version, episode, episode_open, raised_to, changed_at,
                      next_review_on, judged_attended, judged_possible, judged_unauthorised, judged_from, hold_id,
-                     fall_waits, has_holds
+                     fall_waits, has_holds, last_episode
                  FROM pupil_stages WHERE trust_id = ",
         );
         out.push_bind_param::<sql_types::Uuid, _>(&self.trust)?;
@@ -161,6 +163,7 @@ fn stage_row(pupil_id: Uuid, values: StageValues) -> StageRow {
         hold_id: values.13,
         fall_waits: values.14,
         has_holds: values.15,
+        last_episode: values.16,
     }
 }
 

@@ -7,7 +7,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
 use super::StoreError;
-use super::schema::{enrolments, pupil_stages};
+use super::schema::{enrolments, pupil_stages, pupils};
 use crate::domain::identifiers::TrustId;
 use crate::domain::session::AcademicYear;
 use crate::domain::stage::Stage;
@@ -27,7 +27,7 @@ pub struct StageRow {
     pub since: Option<NaiveDate>,
     /// The version of the policy that gave it.
     pub policy_version: i32,
-    /// The number of the latest episode; 0 where there was none.
+    /// The number of the episode that goes on, or else went on last; 0 where there was none.
     pub episode: i32,
     /// Whether that episode goes on.
     pub episode_open: bool,
@@ -46,6 +46,8 @@ pub struct StageRow {
     pub fall_waits: bool,
     /// Whether the pupil ever had a hold.
     pub has_holds: bool,
+    /// The highest number of an episode: after two pupils were made one, it may be another than the one that goes on.
+    pub last_episode: i32,
 }
 
 /// The counts that a policy judged, where they are others than those of the year to date over all enrolments.
@@ -106,7 +108,7 @@ impl JudgedCounts {
 pub const STAGE_COLUMNS: &str =
     "pupil_id, stage, academic_year, since, policy_version, episode, episode_open, raised_to,
     changed_at, next_review_on, judged_attended, judged_possible, judged_unauthorised, judged_from, hold_id, fall_waits,
-    has_holds";
+    has_holds, last_episode";
 
 impl StageRow {
     /// The stage.
@@ -203,8 +205,8 @@ struct CountedRow {
     home_school: Option<Uuid>,
 }
 
-/// Every pupil of the trust, in order. The school is that of [`crate::domain::pupil::home`]. Reads whole tables of the trust,
-/// by hash and not by key.
+/// Every pupil of the trust who was not merged into another, in order. The school is that of [`crate::domain::pupil::home`].
+/// Reads whole tables of the trust, by hash and not by key.
 pub async fn counted(
     conn: &mut AsyncPgConnection,
     trust: TrustId,
@@ -233,7 +235,9 @@ pub async fn counted(
          FROM pupil_stages
          LEFT JOIN counts USING (pupil_id)
          LEFT JOIN homes USING (pupil_id)
-         WHERE trust_id = $1
+         WHERE trust_id = $1 AND pupil_id NOT IN (
+             SELECT pupil_id FROM pupils WHERE trust_id = $1 AND merged_into IS NOT NULL
+         )
          ORDER BY pupil_id"
     ))
     .bind::<sql_types::Uuid, _>(trust.0)
@@ -257,15 +261,15 @@ pub async fn update(conn: &mut AsyncPgConnection, trust: TrustId, rows: &[StageR
     diesel::sql_query(
         "INSERT INTO pupil_stages (trust_id, pupil_id, stage, academic_year, since, policy_version, episode, episode_open,
              raised_to, changed_at, next_review_on, judged_attended, judged_possible, judged_unauthorised,
-             judged_from, hold_id, fall_waits, has_holds)
-         SELECT $1, n.* FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18) AS n
+             judged_from, hold_id, fall_waits, has_holds, last_episode)
+         SELECT $1, n.* FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19) AS n
          ON CONFLICT (trust_id, pupil_id) DO UPDATE
          SET stage = EXCLUDED.stage, academic_year = EXCLUDED.academic_year, since = EXCLUDED.since,
              policy_version = EXCLUDED.policy_version, episode = EXCLUDED.episode, episode_open = EXCLUDED.episode_open,
              raised_to = EXCLUDED.raised_to, changed_at = EXCLUDED.changed_at, next_review_on = EXCLUDED.next_review_on,
              judged_attended = EXCLUDED.judged_attended, judged_possible = EXCLUDED.judged_possible,
              judged_unauthorised = EXCLUDED.judged_unauthorised, judged_from = EXCLUDED.judged_from, hold_id = EXCLUDED.hold_id,
-             fall_waits = EXCLUDED.fall_waits, has_holds = EXCLUDED.has_holds",
+             fall_waits = EXCLUDED.fall_waits, has_holds = EXCLUDED.has_holds, last_episode = EXCLUDED.last_episode",
     )
     .bind::<sql_types::Uuid, _>(trust.0)
     .bind::<sql_types::Array<sql_types::Uuid>, _>(column(rows, |row| row.pupil_id))
@@ -287,6 +291,7 @@ pub async fn update(conn: &mut AsyncPgConnection, trust: TrustId, rows: &[StageR
     .bind::<sql_types::Array<sql_types::Nullable<sql_types::Uuid>>, _>(column(rows, |row| row.hold_id))
     .bind::<sql_types::Array<sql_types::Bool>, _>(column(rows, |row| row.fall_waits))
     .bind::<sql_types::Array<sql_types::Bool>, _>(column(rows, |row| row.has_holds))
+    .bind::<sql_types::Array<sql_types::Integer>, _>(column(rows, |row| row.last_episode))
     .execute(conn)
     .await?;
     Ok(())
@@ -443,8 +448,14 @@ pub async fn list_pupils(
     filter: &StageFilter,
     most: i64,
 ) -> Result<Vec<Uuid>, StoreError> {
+    // They are few, and stand in an index of their own.
+    let merged = pupils::table
+        .filter(pupils::trust_id.eq(trust.0))
+        .filter(pupils::pupil_id.eq(pupil_stages::pupil_id))
+        .filter(pupils::merged_into.is_not_null());
     let mut query = pupil_stages::table
         .filter(pupil_stages::trust_id.eq(trust.0))
+        .filter(diesel::dsl::not(diesel::dsl::exists(merged)))
         .into_boxed();
     if let Some(after) = filter.after {
         query = query.filter(pupil_stages::pupil_id.gt(after));

@@ -9,7 +9,7 @@ use graduated_response::proto as pb;
 use tokio_postgres::Client;
 
 use super::common::World;
-use super::common::world::{at, by_id, enrolment, item, pb_date, person, pupil_input, school_days};
+use super::common::world::{at, by_id, correction, enrolment, item, pb_date, person, pupil_input, school_days};
 
 /// A world with two trusts, each of which has a row in every table: their UUIDs.
 async fn world_of_two_trusts() -> (World, [String; 2]) {
@@ -61,6 +61,23 @@ async fn world_of_two_trusts() -> (World, [String; 2]) {
             ..pb::UpdateCalendarRequest::default()
         };
         world.admin().update_calendar(calendar).await.unwrap();
+        let other = world.pupil_enrolled("b", &[]).await;
+        world.merge(&pupil, &other).await;
+        // The school has marks that an upload of none of them would take away: it waits.
+        let header = pb::ReconciliationHeader {
+            trust_id: trust.clone(),
+            school: "100001".into(),
+            from_date: Some(pb_date("2025-09-01")),
+            to_date: Some(pb_date("2025-09-26")),
+            correction: Some(correction("nightly")),
+            ..pb::ReconciliationHeader::default()
+        };
+        let part = pb::reconcile_registers_request::Part::Header(header);
+        let messages = vec![pb::ReconcileRegistersRequest { part: Some(part) }];
+        let messages = futures::stream::iter(messages);
+        let answer = world.sessions().reconcile_registers(messages).await.unwrap();
+        let found = answer.into_inner().reconciliation.unwrap();
+        assert_eq!(found.state(), pb::ReconciliationState::AwaitingApproval);
     }
     (world, trusts)
 }

@@ -6,6 +6,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::report::{day_note, deviation_table};
 use super::*;
 use crate::cli::output::date_text;
+use crate::proto as pb;
 use crate::proto::session_service_server::{SessionService, SessionServiceServer};
 use crate::proto::{
     ListRegistersRequest, ListRegistersResponse, ListRevisionsRequest, ListRevisionsResponse,
@@ -157,6 +158,55 @@ impl SessionService for Recorder {
         &self,
         _: Request<ListSchoolFreshnessRequest>,
     ) -> Result<Response<ListSchoolFreshnessResponse>, Status> {
+        Err(Status::unimplemented("not asked"))
+    }
+
+    async fn approve_reconciliation(
+        &self,
+        _: Request<pb::ApproveReconciliationRequest>,
+    ) -> Result<Response<pb::ApproveReconciliationResponse>, Status> {
+        Err(Status::unimplemented("not asked"))
+    }
+
+    async fn discard_reconciliation(
+        &self,
+        _: Request<pb::DiscardReconciliationRequest>,
+    ) -> Result<Response<pb::DiscardReconciliationResponse>, Status> {
+        Err(Status::unimplemented("not asked"))
+    }
+
+    async fn get_reconciliation(
+        &self,
+        _: Request<pb::GetReconciliationRequest>,
+    ) -> Result<Response<pb::GetReconciliationResponse>, Status> {
+        Err(Status::unimplemented("not asked"))
+    }
+
+    async fn list_reconciliations(
+        &self,
+        _: Request<pb::ListReconciliationsRequest>,
+    ) -> Result<Response<pb::ListReconciliationsResponse>, Status> {
+        Err(Status::unimplemented("not asked"))
+    }
+
+    async fn list_unexplained_absences(
+        &self,
+        _: Request<pb::ListUnexplainedAbsencesRequest>,
+    ) -> Result<Response<pb::ListUnexplainedAbsencesResponse>, Status> {
+        Err(Status::unimplemented("not asked"))
+    }
+
+    async fn list_doubly_marked_sessions(
+        &self,
+        _: Request<pb::ListDoublyMarkedSessionsRequest>,
+    ) -> Result<Response<pb::ListDoublyMarkedSessionsResponse>, Status> {
+        Err(Status::unimplemented("not asked"))
+    }
+
+    async fn reconcile_registers(
+        &self,
+        _: Request<Streaming<pb::ReconcileRegistersRequest>>,
+    ) -> Result<Response<pb::ReconcileRegistersResponse>, Status> {
         Err(Status::unimplemented("not asked"))
     }
 }

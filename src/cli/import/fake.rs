@@ -199,6 +199,13 @@ impl PupilService for Fake {
         list_pupils ListPupilsRequest ListPupilsResponse;
         create_pupil CreatePupilRequest CreatePupilResponse;
         update_pupil UpdatePupilRequest UpdatePupilResponse;
+        transfer_pupil TransferPupilRequest TransferPupilResponse;
+        end_enrolment EndEnrolmentRequest EndEnrolmentResponse;
+        reopen_enrolment ReopenEnrolmentRequest ReopenEnrolmentResponse;
+        merge_pupils MergePupilsRequest MergePupilsResponse;
+        unmerge_pupils UnmergePupilsRequest UnmergePupilsResponse;
+        reassign_mis_identifier ReassignMisIdentifierRequest ReassignMisIdentifierResponse;
+        list_pupil_changes ListPupilChangesRequest ListPupilChangesResponse;
     }
 }
 
@@ -277,9 +284,22 @@ impl SessionService for Fake {
         Err(Status::unimplemented("an import does not call this"))
     }
 
+    async fn reconcile_registers(
+        &self,
+        _: Request<tonic::Streaming<ReconcileRegistersRequest>>,
+    ) -> Result<Response<ReconcileRegistersResponse>, Status> {
+        Err(Status::unimplemented("an import does not call this"))
+    }
+
     not_served! {
         list_registers ListRegistersRequest ListRegistersResponse;
         list_revisions ListRevisionsRequest ListRevisionsResponse;
         list_school_freshness ListSchoolFreshnessRequest ListSchoolFreshnessResponse;
+        approve_reconciliation ApproveReconciliationRequest ApproveReconciliationResponse;
+        discard_reconciliation DiscardReconciliationRequest DiscardReconciliationResponse;
+        get_reconciliation GetReconciliationRequest GetReconciliationResponse;
+        list_reconciliations ListReconciliationsRequest ListReconciliationsResponse;
+        list_unexplained_absences ListUnexplainedAbsencesRequest ListUnexplainedAbsencesResponse;
+        list_doubly_marked_sessions ListDoublyMarkedSessionsRequest ListDoublyMarkedSessionsResponse;
     }
 }

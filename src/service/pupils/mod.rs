@@ -1,6 +1,10 @@
 //! Pupils: who is on roll, where, and under which identifiers.
 
+mod changes;
+mod merge;
+mod moves;
 mod plan;
+mod reassign;
 mod update;
 mod upsert;
 
@@ -20,6 +24,10 @@ use crate::domain::pupil::{EnrolmentKind, EnrolmentSpan};
 use crate::store::StoreError;
 use crate::store::pupils::{self, EnrolmentRow, IdentifierRow, KIND_MIS, KIND_UPN, PupilRow};
 
+pub use changes::Decision;
+pub use merge::{MergeOutcome, MergeRequest, UnmergeRequest};
+pub use moves::{EndRequest, MoveOutcome, ReopenRequest, TransferRequest};
+pub use reassign::{NewOwner, ReassignOutcome, ReassignRequest};
 pub use update::PupilChanges;
 pub use upsert::{UpsertOutcome, UpsertRequest};
 

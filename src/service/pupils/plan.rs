@@ -261,6 +261,29 @@ pub fn with_current(row: &IdentifierRow, is_current: bool) -> IdentifierRow {
     }
 }
 
+/// Whether an item that an MIS identifier alone has matched is likely of another child, for whom the system has used the
+/// identifier again: it differs in at least two of permanent UPN, date of birth and both names, as far as both sides have them.
+fn looks_like_another_child(there: &StoredPupil, input: &PupilInput) -> bool {
+    let current = there
+        .identifiers
+        .iter()
+        .find(|row| row.kind == KIND_UPN && row.is_current);
+    let stored = current.and_then(|row| Upn::parse(&row.value).ok().flatten());
+    let upns = match (&stored, &input.upn) {
+        (Some(stored), Some(given)) => !stored.is_temporary() && !given.is_temporary() && stored != given,
+        _ => false,
+    };
+    let births = match (there.row.date_of_birth, input.date_of_birth) {
+        (Some(stored), Some(given)) => stored != given,
+        _ => false,
+    };
+    let differ = |stored: &str, given: &str| {
+        !stored.is_empty() && !given.is_empty() && stored.to_lowercase() != given.to_lowercase()
+    };
+    let names = differ(&there.row.given_name, &input.given_name) && differ(&there.row.family_name, &input.family_name);
+    [upns, births, names].into_iter().filter(|differs| *differs).count() >= 2
+}
+
 /// What about a UPN deserves a look, as reason and message.
 pub fn upn_warnings(upn: &Upn) -> impl Iterator<Item = (&'static str, &'static str)> {
     upn.warnings().into_iter().map(|warning| match warning {
@@ -323,6 +346,19 @@ impl<'a> Planner<'a> {
         check_values(input, self.today)?;
         let keys = placed_keys(input);
         let there = self.matched(&keys)?;
+        if let Some(there) = there
+            && !self.matched_by_upn(input, there)
+            && looks_like_another_child(there, input)
+        {
+            let place = keys.iter().find(|(_, key)| self.stored.resolved.contains_key(key));
+            return Err(FieldViolation::new(
+                place.map_or_else(String::new, |(place, _)| place.field()),
+                "IDENTIFIER_REUSED",
+                "the identifier is of a pupil who differs in at least two of UPN, date of birth and name: where the system has \
+                 used it again for another child, call ReassignMisIdentifier; where it is the same child, UpdatePupil first",
+            )
+            .into());
+        }
         let pupil = there.map_or_else(|| PupilId(Uuid::now_v7()), |there| PupilId(there.row.pupil_id));
         let enrolments = self.enrolments(pupil.0, input, there.map_or(&[], |there| &there.enrolments))?;
 
@@ -383,7 +419,8 @@ impl<'a> Planner<'a> {
                     return Err(FieldViolation::new(
                         place.field(),
                         "IDENTIFIER_CONFLICT",
-                        "the identifiers of this item are of two pupils: find out which of them is right",
+                        "the identifiers of this item are of two pupils: where they are one child, call MergePupils; where a \
+                         system has used its identifier again for another child, ReassignMisIdentifier",
                     ));
                 }
             }
@@ -395,6 +432,11 @@ impl<'a> Planner<'a> {
             return Err(duplicate(place));
         }
         Ok(self.stored.pupils.get(&pupil.0))
+    }
+
+    fn matched_by_upn(&self, input: &PupilInput, there: &StoredPupil) -> bool {
+        let key = input.upn.clone().map(PupilKey::Upn);
+        key.is_some_and(|key| self.stored.resolved.get(&key) == Some(&PupilId(there.row.pupil_id)))
     }
 
     /// Identifiers that are new, and those that become current or former.

@@ -9,11 +9,10 @@ use super::{Pupil, load_one};
 use crate::domain::identifiers::{PupilId, PupilKey, TrustId, Upn};
 use crate::service::error::{Resource, Warning};
 use crate::service::judging::timeline_of;
-use crate::service::transaction::{finish, retry};
+use crate::service::transaction::{finish, locked_pupil, retry};
 use crate::service::{Service, ServiceError, thresholds};
 use crate::store::pupils::writes::{self, PupilWrites};
 use crate::store::pupils::{self, IdentifierRow, KIND_MIS, KIND_UPN};
-use crate::store::stages;
 
 /// The fields of a pupil to be written; nothing leaves a field as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -73,7 +72,7 @@ impl Service {
         let writing = self.writing(conn, trust).await?;
         let date_of_birth = changes.date_of_birth.flatten();
         plan::check_date_of_birth("date_of_birth", date_of_birth, self.clock.today()).map_err(of_pupil)?;
-        stages::lock(conn, trust, &[pupil.0]).await?;
+        let (pupil, _) = locked_pupil(conn, trust, &PupilKey::Id(pupil)).await?;
         let rows = pupils::load(conn, trust, &[pupil.0]).await?;
         let row = rows.first().ok_or(ServiceError::NotFound(Resource::Pupil))?;
         if expected_version.is_some_and(|expected| expected != row.version) {

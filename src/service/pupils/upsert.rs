@@ -9,13 +9,15 @@ use uuid::Uuid;
 use super::plan::{self, Effect, Planner, Stored, StoredPupil};
 use super::{Pupil, PupilInput, load_one, parts_of};
 use crate::domain::identifiers::{PupilKey, SchoolKey, TrustId};
+use crate::domain::policy::{PolicyTimeline, Scope};
 use crate::service::error::{FieldViolation, Rejection, Resource, Warning};
-use crate::service::judging::timeline_of;
+use crate::service::judging::{judge_pupils, timeline_of};
 use crate::service::recorded::{self, Recorded, Request};
 use crate::service::transaction::{finish, retry};
 use crate::service::{Service, ServiceError, thresholds};
-use crate::store::pupils::writes::{self, Writing};
-use crate::store::{StoreError, policies, pupils, schools, stages};
+use crate::store::pupils::writes::{self, PupilWrites, Writing};
+use crate::store::stages::Cause;
+use crate::store::{StoreError, TrustTransaction, merges, policies, pupils, schools, stages};
 
 /// A batch of pupils.
 #[derive(Clone, Debug)]
@@ -83,7 +85,7 @@ impl Service {
 
     async fn upsert(
         &self,
-        conn: &mut AsyncPgConnection,
+        conn: &mut TrustTransaction,
         trust: TrustId,
         request: &UpsertRequest,
     ) -> Result<Recorded<UpsertOutcome>, ServiceError> {
@@ -121,12 +123,40 @@ impl Service {
         outcome.warnings = warnings;
         outcome.warnings.truncate(self.limits.warnings_max);
         writes::write(conn, trust, writing, &writes).await?;
+        let timeline = timeline_of(conn, trust).await?;
         if !concerned.is_empty() {
-            let timeline = timeline_of(conn, trust).await?;
             thresholds::reevaluate(conn, trust, &timeline, &concerned, None, self.moment(), Some(asked.id)).await?;
         }
 
-        recorded::record(conn, trust, asked, outcome, writing.now).await
+        let recorded = recorded::record(conn, trust, asked, outcome, writing.now).await?;
+        self.judge_moved(conn, trust, &timeline, &writes).await?;
+        Ok(recorded)
+    }
+
+    /// Judges anew the pupils whose enrolments changed, where they decide about a stage: by which school's policy and calendar
+    /// a pupil is judged, or which of the pupil's registers count.
+    async fn judge_moved(
+        &self,
+        transaction: &mut TrustTransaction,
+        trust: TrustId,
+        timeline: &PolicyTimeline,
+        writes: &PupilWrites,
+    ) -> Result<(), ServiceError> {
+        let policies = timeline.every_policy();
+        let alone = policies.iter().any(|policy| policy.policy.scope == Scope::Enrolment);
+        if !(alone || timeline.differs_by_school() || timeline.follows_calendar()) {
+            return Ok(());
+        }
+        let new: HashSet<Uuid> = writes.new_pupils.iter().map(|pupil| pupil.pupil_id).collect();
+        let enrolments = writes.new_enrolments.iter().chain(&writes.changed_enrolments);
+        let mut moved: Vec<Uuid> = enrolments.map(|row| row.pupil_id).collect();
+        moved.retain(|pupil| !new.contains(pupil));
+        moved.sort_unstable();
+        moved.dedup();
+        if !moved.is_empty() {
+            judge_pupils(transaction, trust, &moved, self.moment(), Cause::Enrolment).await?;
+        }
+        Ok(())
     }
 
     /// Creates one pupil, none of whose identifiers may be there yet.
@@ -204,7 +234,12 @@ impl UpsertOutcome {
 }
 
 /// What is stored about whatever the items name, with the pupils locked.
-async fn stored(conn: &mut AsyncPgConnection, trust: TrustId, items: &[&PupilInput]) -> Result<Stored, StoreError> {
+pub(super) async fn stored(
+    conn: &mut AsyncPgConnection,
+    trust: TrustId,
+    items: &[&PupilInput],
+) -> Result<Stored, StoreError> {
+    let identities = merges::identity_version(conn, trust).await?;
     let keys: HashSet<PupilKey> = items.iter().copied().flat_map(plan::keys).collect();
     let keys: Vec<PupilKey> = keys.into_iter().collect();
     let found = pupils::resolve_pupils(conn, trust, &keys).await?;
@@ -232,9 +267,12 @@ async fn stored(conn: &mut AsyncPgConnection, trust: TrustId, items: &[&PupilInp
     if ids.is_empty() {
         return Ok(stored);
     }
-    // Whoever else writes to these pupils waits from here on, so what is read below stays true. An identifier never moves
-    // from one pupil to another, so what was resolved above does too.
+    // Whoever else writes to these pupils waits from here on, so what is read below stays true. So does what was resolved above,
+    // unless an identifier went to another pupil while this waited.
     stages::lock(conn, trust, &ids).await?;
+    if merges::identity_version(conn, trust).await? != identities {
+        return Err(StoreError::Conflict);
+    }
     let (mut identifiers, mut enrolments) = parts_of(conn, trust, &ids).await?;
     for row in pupils::load(conn, trust, &ids).await? {
         let pupil = StoredPupil {

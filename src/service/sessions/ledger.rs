@@ -20,9 +20,8 @@ use crate::service::ServiceError;
 use crate::service::error::Rejection;
 use crate::service::judging::{Judging, Moment};
 use crate::store::calendars::{SchoolYear, SessionNotes};
-use crate::store::registers::{
-    self, EnrolmentRegister, FirstEntries, RegisterWrite, RegisterWrites, RevisionWrite, Window,
-};
+use crate::store::registers::{self, EnrolmentRegister, FirstEntries, RegisterWrite, RegisterWrites, Window};
+use crate::store::revisions::RevisionWrite;
 use crate::store::stages::StageRow;
 use crate::store::{StoreError, TrustTransaction};
 
@@ -353,13 +352,8 @@ impl<'a> Ledger<'a> {
                 for (change, correction) in diff.changes.into_iter().zip(std::iter::repeat(correction)) {
                     // A change without a correction was refused before.
                     let Some(correction) = correction else { continue };
-                    self.revisions.push(revision(
-                        pupil_id,
-                        entry.enrolment_id,
-                        register.year,
-                        change,
-                        correction,
-                    ));
+                    self.revisions
+                        .push(revision(pupil_id, entry, register.year, change, correction));
                 }
             }
         }
@@ -469,6 +463,7 @@ impl<'a> Ledger<'a> {
     ) -> Result<(), ServiceError> {
         let (today, year) = (self.moment.today, self.moment.year);
         let keep_marks = self.window == Window::WHOLE;
+        let window_end = self.window.offset + self.window.length;
         let counted = year.sessions_to(today);
         let mut later = Vec::new();
         let mut by_record = Vec::new();
@@ -510,10 +505,17 @@ impl<'a> Ledger<'a> {
                     }
                 })
                 .sum();
+            // In some days a pupil may leave a stage and come back to it.
+            let several_days = of_year.iter().any(|register| {
+                let end = if keep_marks { register.bytes.len() } else { window_end };
+                let last = end.min(counted).saturating_sub(1);
+                register.touched_from.is_some_and(|from| from / 2 < last / 2)
+            });
             let stands = row.stage()? == judging.stage_of(tally, school)
                 && row.academic_year == year.start_year()
                 && (row.since.is_some() || tally.possible == 0)
-                && !behind;
+                && !behind
+                && !several_days;
             if stands {
                 continue;
             }
@@ -607,14 +609,15 @@ fn counted(bytes: &[u8], offset: usize, year: AcademicYear, today: NaiveDate) ->
 
 fn revision(
     pupil_id: Uuid,
-    enrolment_id: Uuid,
+    enrolment: &EnrolmentEntry,
     year: AcademicYear,
     change: Change,
     correction: &Correction,
 ) -> RevisionWrite {
     RevisionWrite {
         pupil_id,
-        enrolment_id,
+        enrolment_id: enrolment.enrolment_id,
+        school_id: enrolment.school_id,
         year,
         change,
         reason: correction.reason.clone(),

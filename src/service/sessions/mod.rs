@@ -1,34 +1,41 @@
 //! Recording session marks: one batch is one transaction, and a handful of statements whatever its size.
 
+mod clearing;
 mod ledger;
+mod lists;
 mod placing;
+mod reconciling;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use self::ledger::Ledger;
 use super::error::{FieldViolation, Rejection, Warning};
-use super::judging::Judging;
+use super::judging::{Judging, Moment};
 use super::recorded::{self, Recorded, Request};
 use super::thresholds::batch::MarksOfBatch;
-use super::transaction::{existing_pupil, finish, retry};
-use super::{Page, PageOf, Service, ServiceError, one_more, thresholds};
+use super::transaction::{finish, retry};
+use super::{Service, ServiceError, thresholds};
 use crate::domain::code::AttendanceCode;
 use crate::domain::identifiers::{PupilKey, SchoolKey, TrustId};
 use crate::domain::person::Person;
 use crate::domain::register::{CLEAR, LEAVE};
 use crate::domain::session::{AcademicYear, Session, SessionHalf};
-use crate::domain::tally::Tally;
 use crate::domain::thresholds::Bounds;
-use crate::store::TrustTransaction;
 use crate::store::calendars::{self, SchoolYear};
 use crate::store::pupils::resolve_pupils;
-use crate::store::registers::{self, Revision, RevisionFilter, WholeRegister};
+use crate::store::revisions::{self, RevisionWrite};
 use crate::store::schools::resolve_schools;
 use crate::store::stages::{self, Cause};
+use crate::store::{StoreError, TrustTransaction, merges, registers};
+
+pub(super) use clearing::clear_after;
+pub use lists::{AbsenceKey, DoublyMarked, DoublyMarkedQuery, RegisterOfYear, RevisionQuery, UnexplainedAbsence};
+pub use reconciling::{
+    LimitsAsked, Plan, Reconciled, ReconciliationAnswer, ReconciliationItem, ReconciliationQuery, ReconciliationRequest,
+};
 
 /// Why marks were changed, and by whom, by name and position (the 2024 regulations on the amendment of entries).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -133,6 +140,21 @@ impl Service {
             return Ok(earlier);
         }
         let moment = self.moment();
+        let taken = self.take_batch(transaction, trust, batch, moment).await?;
+        let recorded = recorded::record(transaction, trust, request, taken.outcome, moment.now).await?;
+        taken.judging.write(transaction, trust, Some(request.id)).await?;
+        Ok(recorded)
+    }
+
+    /// Writes a batch's marks, and judges the pupils: all of recording it but its record and what follows from the judging,
+    /// which the caller writes last. What it comes to is known by then, so that the caller may still take everything back.
+    async fn take_batch(
+        &self,
+        transaction: &mut TrustTransaction,
+        trust: TrustId,
+        batch: &SessionBatch,
+        moment: Moment,
+    ) -> Result<Taken, ServiceError> {
         let mut work = Work {
             rejections: batch.rejections.clone(),
         };
@@ -140,7 +162,7 @@ impl Service {
         // After the locks: a policy that comes into force locks the pupils that it judges.
         let mut judging = Judging::open(transaction, trust, moment, Cause::Marks).await?;
         let closed = calendars::closed_sessions(transaction, trust, &ledger.claimed_years()).await?;
-        let mut outcome = work.merge(&mut ledger, batch, &closed, self.limits.warnings_max);
+        let (mut outcome, counts) = work.merge(&mut ledger, batch, &closed, self.limits.warnings_max);
         if batch.all_or_nothing && !outcome.rejections.is_empty() {
             return Err(ServiceError::BatchRejected {
                 items: "batch.items",
@@ -150,13 +172,13 @@ impl Service {
         let (revisions, first_entries) = (ledger.take_revisions(), ledger.first_entries());
         let session_notes = ledger.take_session_notes();
         registers::write(transaction, trust, ledger.take_writes()).await?;
-        registers::append_revisions(transaction, trust, request.id, moment.now, &revisions).await?;
-        registers::append_first_entries(transaction, trust, request.id, moment.now, first_entries).await?;
+        revisions::append(transaction, trust, batch.request_id, moment.now, &revisions).await?;
+        registers::append_first_entries(transaction, trust, batch.request_id, moment.now, first_entries).await?;
         // Before judging, which may follow a calendar that is drawn from these.
         let mut days = calendars::note_sessions(transaction, trust, &session_notes, moment.today).await?;
         days.retain(|days| !closed.contains_key(&(days.school, days.year)));
         judging.corrected(revisions.iter().map(|revision| revision.pupil_id));
-        let bounds = Bounds::of(judging.timeline());
+        let (bounds, named) = (Bounds::of(judging.timeline()), batch.request_id);
         let marks = MarksOfBatch {
             touched: ledger.touched(&bounds),
             loaded: ledger.loaded_years(),
@@ -164,14 +186,35 @@ impl Service {
             record: |place| ledger.record(place),
         };
         let timeline = judging.timeline();
-        thresholds::batch::raise(transaction, trust, timeline, &bounds, marks, moment, request.id).await?;
-        thresholds::of_schools(transaction, trust, timeline, &days, moment, request.id).await?;
+        thresholds::batch::raise(transaction, trust, timeline, &bounds, marks, moment, named).await?;
+        thresholds::of_schools(transaction, trust, timeline, &days, moment, named).await?;
         ledger.judge(transaction, trust, &mut judging).await?;
         outcome.transitions = judging.transitions();
-        let recorded = recorded::record(transaction, trust, request, outcome, moment.now).await?;
-        judging.write(transaction, trust, Some(request.id)).await?;
-        Ok(recorded)
+        Ok(Taken {
+            outcome,
+            counts,
+            revisions,
+            judging,
+        })
     }
+}
+
+/// A batch whose marks are written.
+struct Taken {
+    outcome: SessionBatchOutcome,
+    /// By item.
+    counts: HashMap<usize, ItemCounts>,
+    /// The marks that were changed.
+    revisions: Vec<RevisionWrite>,
+    judging: Judging,
+}
+
+/// What became of the marks of one item.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct ItemCounts {
+    new: usize,
+    changed: usize,
+    unchanged: usize,
 }
 
 /// What is known of a batch's items on the way.
@@ -187,8 +230,9 @@ impl Work {
         transaction: &mut TrustTransaction,
         trust: TrustId,
         batch: &'a SessionBatch,
-        moment: super::judging::Moment,
+        moment: Moment,
     ) -> Result<Ledger<'a>, ServiceError> {
+        let identities = merges::identity_version(transaction, trust).await?;
         let schools = resolve_all_schools(transaction, trust, batch).await?;
         let keys: Vec<PupilKey> = batch.items.iter().map(|item| item.pupil.clone()).collect();
         let resolved = resolve_pupils(transaction, trust, &keys).await?;
@@ -196,6 +240,10 @@ impl Work {
         ids.sort_unstable();
         ids.dedup();
         let rows = stages::lock(transaction, trust, &ids).await?;
+        if merges::identity_version(transaction, trust).await? != identities {
+            // While this waited for a pupil, the pupil became part of another: begin anew.
+            return Err(StoreError::Conflict.into());
+        }
         let mut years: BTreeSet<AcademicYear> = batch.items.iter().map(|item| item.year).collect();
         years.insert(moment.year);
         let window = placing::window_of(&batch.items);
@@ -245,7 +293,7 @@ impl Work {
         batch: &SessionBatch,
         closed: &HashMap<SchoolYear, Vec<u8>>,
         warnings_max: usize,
-    ) -> SessionBatchOutcome {
+    ) -> (SessionBatchOutcome, HashMap<usize, ItemCounts>) {
         self.rejections.extend(ledger.duplicates());
         let mut refused: HashSet<usize> = self.rejections.iter().map(|found| found.item_index).collect();
         let uncorrected = ledger.changes_without_correction(batch.correction.as_ref(), &refused);
@@ -261,17 +309,18 @@ impl Work {
         outcome.warnings.sort_by_key(|warning| warning.item_index);
         let merged = ledger.merge(batch.correction.as_ref(), &refused);
 
-        let mut counts: HashMap<usize, (usize, usize)> = HashMap::with_capacity(batch.items.len());
+        let mut counts: HashMap<usize, ItemCounts> = HashMap::with_capacity(batch.items.len());
         for (item_index, diff) in merged {
             outcome.marks_new += diff.first_entries as u64;
             outcome.marks_corrected += diff.changes as u64;
             outcome.marks_unchanged += diff.unchanged as u64;
-            let (new, changed) = counts.entry(item_index).or_default();
-            *new += diff.first_entries;
-            *changed += diff.changes;
+            let counts = counts.entry(item_index).or_default();
+            counts.new += diff.first_entries;
+            counts.changed += diff.changes;
+            counts.unchanged += diff.unchanged;
         }
-        for (new, changed) in counts.into_values() {
-            match (new, changed) {
+        for counts in counts.values() {
+            match (counts.new, counts.changed) {
                 (_, 1..) => outcome.corrected += 1,
                 (1.., 0) => outcome.accepted += 1,
                 (0, 0) => outcome.unchanged += 1,
@@ -279,7 +328,7 @@ impl Work {
         }
         outcome.rejections = std::mem::take(&mut self.rejections);
         outcome.rejections.sort_by_key(|rejection| rejection.item_index);
-        outcome
+        (outcome, counts)
     }
 }
 
@@ -387,76 +436,21 @@ fn expected_present(place: usize) -> u8 {
     }
 }
 
-/// A pupil's register of a year, with its counts of today.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RegisterOfYear {
-    /// The register.
-    pub register: WholeRegister,
-    /// The counts of the marks dated up to today.
-    pub tally: Tally,
-}
-
-/// Which revisions are asked for.
-#[derive(Clone, Debug)]
-pub struct RevisionQuery {
-    /// The pupil.
-    pub pupil: PupilKey,
-    /// Only sessions on or after this date.
-    pub from: Option<NaiveDate>,
-    /// Only sessions on or before this date.
-    pub to: Option<NaiveDate>,
-}
-
-impl Service {
-    /// A pupil's registers of a year (the current one where none is given), one for each enrolment with marks.
-    pub async fn list_registers(
-        &self,
-        trust: TrustId,
-        pupil: &PupilKey,
-        year: Option<AcademicYear>,
-    ) -> Result<(AcademicYear, Vec<RegisterOfYear>), ServiceError> {
-        let moment = self.moment();
-        let year = year.unwrap_or(moment.year);
-        let mut transaction = self.store.begin(trust).await?;
-        let read = async {
-            let pupil = existing_pupil(&mut transaction, trust, pupil).await?;
-            Ok(registers::whole(&mut transaction, trust, &[pupil.0], year).await?)
-        }
-        .await;
-        let registers = finish(transaction, read).await?;
-        let registers = registers.into_iter().map(|register| RegisterOfYear {
-            tally: crate::domain::register::tally_to(&register.marks, year, moment.today),
-            register,
-        });
-        Ok((year, registers.collect()))
-    }
-
-    /// A pupil's revisions, latest first.
-    pub async fn list_revisions(
-        &self,
-        trust: TrustId,
-        query: &RevisionQuery,
-        page: Page<Uuid>,
-    ) -> Result<PageOf<Revision, Uuid>, ServiceError> {
-        let mut transaction = self.store.begin(trust).await?;
-        let read = async {
-            let pupil = existing_pupil(&mut transaction, trust, &query.pupil).await?;
-            let filter = RevisionFilter {
-                pupil_id: pupil.0,
-                from: query.from,
-                to: query.to,
-                before: page.after,
-            };
-            Ok(registers::revisions(&mut transaction, trust, filter, one_more(page.size)).await?)
-        }
-        .await;
-        let rows = finish(transaction, read).await?;
-        Ok(PageOf::from_rows(rows, page.size, |row| row.revision_id))
-    }
-}
-
-/// Checks that a run of marks lies within one academic year and holds codes alone. Says which field is wrong.
+/// Checks that a run of marks lies within one academic year and holds codes alone, at least one. Says which field is wrong.
 pub fn check_run(year: AcademicYear, first: usize, marks: &[i32]) -> Result<Vec<u8>, FieldViolation> {
+    let bytes = check_codes(year, first, marks)?;
+    if bytes.iter().all(|byte| *byte == LEAVE) {
+        return Err(FieldViolation::new(
+            "marks",
+            "NO_MARKS",
+            "every mark of the run is unspecified: give at least one mark",
+        ));
+    }
+    Ok(bytes)
+}
+
+/// Checks that a run of marks lies within one academic year and holds codes alone, or none at all. Says which field is wrong.
+pub fn check_codes(year: AcademicYear, first: usize, marks: &[i32]) -> Result<Vec<u8>, FieldViolation> {
     if marks.is_empty() {
         return Err(FieldViolation::new("marks", "NO_MARKS", "give at least one mark"));
     }
@@ -480,13 +474,6 @@ pub fn check_run(year: AcademicYear, first: usize, marks: &[i32]) -> Result<Vec<
                 ));
             }
         }
-    }
-    if bytes.iter().all(|byte| *byte == LEAVE) {
-        return Err(FieldViolation::new(
-            "marks",
-            "NO_MARKS",
-            "every mark of the run is unspecified: give at least one mark",
-        ));
     }
     Ok(bytes)
 }

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::SessionItem;
 use super::ledger::Ledger;
 use crate::domain::code::AttendanceCode;
-use crate::domain::register::LEAVE;
+use crate::domain::register::{CLEAR, LEAVE};
 use crate::service::error::Rejection;
 use crate::store::registers::Window;
 
@@ -80,8 +80,8 @@ pub(super) fn place<'a>(
                     "the pupil is on roll at two schools on this date: name the school",
                 );
             }
-            (None, _) if mark == AttendanceCode::Z.byte() => {
-                // A prospective pupil is marked in the register of the enrolment to come.
+            (None, _) if mark == AttendanceCode::Z.byte() || mark == CLEAR => {
+                // A prospective pupil is marked in the register of the enrolment to come; so that mark can be taken away.
                 let to_come = candidates.iter().filter(|(_, span)| span.start > session.date);
                 match to_come.min_by_key(|(_, span)| span.start) {
                     Some((enrolment, _)) => *enrolment,

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::super::error::{FieldViolation, Resource};
 use super::super::judging::{Moment, timeline_of};
 use super::super::recorded::request_id_reused;
-use super::super::transaction::{existing_pupil, finish, retry};
+use super::super::transaction::{existing_pupil, finish, locked_pupil, retry};
 use super::super::trusts::require_trust;
 use super::super::{Page, PageOf, Service, ServiceError, one_more};
 use super::reevaluate;
@@ -108,8 +108,7 @@ async fn record(
     asked: &NewNotice,
     moment: Moment,
 ) -> Result<NoticeRow, ServiceError> {
-    let pupil = existing_pupil(transaction, trust, &asked.pupil).await?;
-    stages::lock(transaction, trust, &[pupil.0]).await?;
+    let (pupil, _) = locked_pupil(transaction, trust, &asked.pupil).await?;
     if let Some(request) = asked.request
         && let Some(earlier) = store::notice_of_request(transaction, trust, request).await?
     {

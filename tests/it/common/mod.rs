@@ -2,6 +2,7 @@
 
 pub mod calendar;
 pub mod database;
+pub mod moves;
 pub mod watching;
 pub mod world;
 

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::{count, with_trust, world_of_two_trusts};
 use crate::common::{World, day};
 
-const APPEND_ONLY: [&str; 8] = [
+const APPEND_ONLY: [&str; 10] = [
     "action_entries",
     "batches",
     "catalogue_activations",
@@ -21,6 +21,8 @@ const APPEND_ONLY: [&str; 8] = [
     "mark_revisions",
     "policy_activations",
     "provisions",
+    "pupil_changes",
+    "reconciliation_pupils",
     "transitions",
 ];
 

@@ -1,0 +1,10 @@
+REVOKE UPDATE (pupil_id) ON penalty_notices FROM graduated_response_service;
+REVOKE UPDATE (pupil_id, episode) ON action_entries FROM graduated_response_service;
+DROP TABLE reconciliation_pupils, reconciliations;
+DROP INDEX enrolments_subsidiary, mark_revisions_by_session, mark_revisions_by_time;
+ALTER TABLE mark_revisions DROP COLUMN school_id;
+DROP TABLE pupil_merges, pupil_changes;
+ALTER TABLE pupil_stages DROP COLUMN last_episode;
+DROP INDEX pupils_merged;
+ALTER TABLE pupils DROP COLUMN merged_into;
+ALTER TABLE trusts DROP COLUMN identity_version;
