@@ -490,7 +490,7 @@ impl<'a> Ledger<'a> {
             // What was raised may turn out never to have been reached.
             let spans = &self.enrolments[pupil.enrolments.clone()];
             let school = || home(spans.iter().map(|entry| &entry.span), today).map(|span| span.school);
-            if !judging.decided_by_counts(&row, school) || (behind && row.episode > 0) {
+            if !judging.decided_by_counts(row.has_holds, school) || (behind && row.episode > 0) {
                 by_record.push(row);
                 continue;
             }
