@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use graduated_response::cli::connect::{EndpointArgs, TrustArgs};
 use graduated_response::cli::{
-    calendar, classify, demo, doctor, establishments, explain, forecast, import, migrate, serve, stages, watch,
+    calendar, classify, demo, doctor, establishments, explain, forecast, import, migrate, serve, stages, thresholds,
+    watch,
 };
 use graduated_response::telemetry::{self, TelemetryArgs};
 
@@ -86,6 +87,12 @@ enum Command {
         #[command(flatten)]
         args: forecast::ForecastArgs,
     },
+    Thresholds {
+        #[command(flatten)]
+        trust: TrustArgs,
+        #[command(flatten)]
+        args: thresholds::ThresholdsArgs,
+    },
     Classify {
         #[command(flatten)]
         endpoint: EndpointArgs,
@@ -161,6 +168,10 @@ async fn main() -> ExitCode {
         },
         Command::Forecast { trust, args } => match trust.connect().await {
             Ok((connection, trust)) => forecast::run(&args, connection.channel, trust).await,
+            Err(error) => Err(error),
+        },
+        Command::Thresholds { trust, args } => match trust.connect().await {
+            Ok((connection, trust)) => thresholds::run(&args, connection.channel, trust).await,
             Err(error) => Err(error),
         },
         Command::Classify { endpoint, args } => match endpoint.connect().await {

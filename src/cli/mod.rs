@@ -16,4 +16,5 @@ pub mod migrate;
 mod output;
 pub mod serve;
 pub mod stages;
+pub mod thresholds;
 pub mod watch;

@@ -36,7 +36,17 @@ async fn the_help_of_every_command_says_what_it_does_and_has_examples() {
         asked.push(name);
     }
     for command in [
-        "serve", "migrate", "demo", "trusts", "schools", "import", "stages", "explain", "watch", "doctor",
+        "serve",
+        "migrate",
+        "demo",
+        "trusts",
+        "schools",
+        "import",
+        "stages",
+        "thresholds",
+        "explain",
+        "watch",
+        "doctor",
     ] {
         assert!(asked.iter().any(|name| name == command), "{command}: {asked:?}");
     }
@@ -44,11 +54,13 @@ async fn the_help_of_every_command_says_what_it_does_and_has_examples() {
 
 #[tokio::test]
 async fn wrong_arguments_end_a_command_with_2_and_say_what_is_right() {
-    let cases: [(&[&str], &str); 15] = [
+    let cases: [(&[&str], &str); 17] = [
         (&["frobnicate"], "unrecognized subcommand"),
         (&["stages", "--frobnicate"], "unexpected argument"),
         (&["stages", "--stage", "6"], "a stage is U, 1, 2, 3, 4 or 5"),
         (&["stages", "--limit", "0"], "--limit"),
+        (&["thresholds", "--kind", "illness"], "a kind is illness-cumulative"),
+        (&["thresholds", "--csv", "--json"], "cannot be used with"),
         (&["stages", "--trust", "harbour"], "--trust"),
         (&["stages", "--endpoint", "not a url"], "--endpoint is not a URL"),
         (&["explain"], "<PUPIL>"),

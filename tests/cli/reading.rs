@@ -1,4 +1,4 @@
-//! The commands that read: `trusts`, `schools`, `stages`, `explain` and `watch`.
+//! The commands that read: `trusts`, `schools`, `stages`, `thresholds`, `explain` and `watch`.
 
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -136,6 +136,88 @@ async fn stages_are_counted_and_pupils_listed() {
     assert!(nobody.ends_with("No pupil is at these stages.\n"), "{nobody}");
     let refused = school.run(&["stages", "--school", "100009"]).await.with(1);
     assert!(refused.err.contains("[NOT_FOUND]"), "{}", refused.err);
+}
+
+#[tokio::test]
+async fn thresholds_are_listed_for_people_for_a_program_and_for_the_local_authority() {
+    let school = School::with_pupils().await;
+    let report = school.run(&["thresholds", "--json"]).await.done().json();
+    let events = report["events"].as_array().unwrap();
+    let told = |event: &serde_json::Value| {
+        let text = |name: &str| event[name].as_str().unwrap().to_owned();
+        (
+            text("kind"),
+            text("proved_by"),
+            event["sessions"].as_array().unwrap().len(),
+        )
+    };
+    assert_eq!(
+        events.iter().map(told).collect::<Vec<_>>(),
+        [
+            ("penalty-notice".to_owned(), "2025-09-05 PM".to_owned(), 10),
+            ("unauthorised-days".to_owned(), "2025-09-12 PM".to_owned(), 20)
+        ]
+    );
+    assert_eq!(report["more_events"], false);
+    let pupil = events[0]["pupil_id"].as_str().unwrap();
+
+    let text = school.run(&["thresholds", "--school", "100001"]).await.done().out;
+    assert_eq!(
+        rows(&text),
+        [
+            vec!["pupil", "threshold", "from", "proved by", "sessions", "raised on"],
+            vec![
+                pupil,
+                "penalty notice",
+                "2025-09-01 AM",
+                "2025-09-05 PM",
+                "10",
+                "2025-09-30"
+            ],
+            vec![
+                pupil,
+                "unauthorised days",
+                "2025-09-01 AM",
+                "2025-09-12 PM",
+                "20",
+                "2025-09-30"
+            ],
+        ]
+    );
+    let first = school.run(&["thresholds", "--limit", "1"]).await.done().out;
+    assert!(
+        first.ends_with("\nThe first 1; there are more: give a higher --limit.\n"),
+        "{first}"
+    );
+    let none = school
+        .run(&["thresholds", "--kind", "illness-cumulative,spells"])
+        .await
+        .done()
+        .out;
+    assert_eq!(none, "No pupil has reached a threshold.\n");
+    let later = ["thresholds", "--from", "2025-09-06", "--to", "2025-09-12", "--json"];
+    let later = school.run(&later).await.done().json();
+    assert_eq!(later["events"].as_array().unwrap().len(), 1);
+
+    // A penalty notice is the local authority's own: it is not told of it unless asked for.
+    let csv = school.run(&["thresholds", "--csv"]).await.done().out;
+    let lines: Vec<&str> = csv.lines().collect();
+    assert_eq!(lines.len(), 2, "{csv}");
+    assert!(lines[0].starts_with("Threshold,URN,School,UPN,Surname"), "{csv}");
+    assert!(
+        lines[1].contains(",100001,Mill Lane Primary,U999100125003,Iqbal,Cy,"),
+        "{csv}"
+    );
+    let both = school
+        .run(&["thresholds", "--csv", "--kind", "penalty-notice,unauthorised-days"])
+        .await
+        .done();
+    assert_eq!(both.out.lines().count(), 3);
+    let refused = school.run(&["thresholds", "--school", "100009"]).await.with(1);
+    assert!(refused.err.contains("[NOT_FOUND]"), "{}", refused.err);
+    let refused = ["thresholds", "--from", "2025-09-06", "--to", "2025-09-05"];
+    let refused = school.run(&refused).await.with(1);
+    assert!(refused.err.contains("\n  to_date: "), "{}", refused.err);
 }
 
 #[tokio::test]
