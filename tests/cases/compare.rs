@@ -150,6 +150,7 @@ async fn of_counts(case: &Case, counts: &str, url: String) -> Vec<Difference> {
 /// What happens on a case's way.
 enum Event<'a> {
     Correct(&'a crate::notation::Correction),
+    Issue(NaiveDate),
     AskLive(&'a Question),
     KeepRegisters(&'a Question),
 }
@@ -169,19 +170,23 @@ fn live_moment(question: &Question) -> DateTime<Utc> {
 
 /// Whether all that a question may know is known at its own moment, and nothing else.
 fn can_be_live(case: &Case, question: &Question) -> bool {
-    case.given.corrections.iter().all(|correction| {
-        let on_its_day = correction.recorded_at <= live_moment(question);
-        on_its_day
-            == question
-                .known_on
-                .is_none_or(|known_on| correction.recorded_on() <= known_on)
-    })
+    let known = |recorded_at: DateTime<Utc>, recorded_on: NaiveDate| {
+        let on_its_day = recorded_at <= live_moment(question);
+        on_its_day == question.known_on.is_none_or(|known_on| recorded_on <= known_on)
+    };
+    let mut corrections = case.given.corrections.iter();
+    let mut notices = case.given.notices.iter();
+    corrections.all(|correction| known(correction.recorded_at, correction.recorded_on()))
+        && notices.all(|issued_on| known(noon(*issued_on), *issued_on))
 }
 
 async fn through_the_days(case: &Case, setting: &mut Setting) -> Result<Vec<Difference>, Refusal> {
     let mut events: Vec<(DateTime<Utc>, Event<'_>)> = Vec::new();
     for correction in &case.given.corrections {
         events.push((correction.recorded_at, Event::Correct(correction)));
+    }
+    for issued_on in &case.given.notices {
+        events.push((noon(*issued_on), Event::Issue(*issued_on)));
     }
     let asked = || case.questions().filter(|question| question.wanted.error.is_none());
     let mut last = noon(first_day(case));
@@ -196,6 +201,7 @@ async fn through_the_days(case: &Case, setting: &mut Setting) -> Result<Vec<Diff
         }
     }
     let recorded = case.given.corrections.iter().map(|correction| correction.recorded_at);
+    let recorded = recorded.chain(case.given.notices.iter().copied().map(noon));
     let last = recorded.max().map_or(last, |recorded| last.max(recorded)) + TimeDelta::hours(1);
     // Corrections of one day come in their order, and before what is asked at the same moment.
     events.sort_by_key(|(moment, _)| *moment);
@@ -206,6 +212,7 @@ async fn through_the_days(case: &Case, setting: &mut Setting) -> Result<Vec<Diff
         setting.world.clock.turn_to(moment);
         match event {
             Event::Correct(correction) => setting.correct(&correction.marks).await?,
+            Event::Issue(issued_on) => setting.issue(issued_on).await?,
             Event::AskLive(question) => {
                 let mut findings = Findings::new(case, &format!("{} (live)", question.name));
                 ask_live(question, setting, &mut findings).await;

@@ -241,6 +241,19 @@ impl Setting {
         self.record(&latest_of(markings)).await
     }
 
+    /// Records a penalty notice as issued on a day, for the latest threshold that no other used.
+    pub async fn issue(&mut self, issued_on: NaiveDate) -> Result<(), Refusal> {
+        let request = pb::RecordPenaltyNoticeRequest {
+            trust_id: self.world.trust_id.clone(),
+            pupil: Some(by_id(&self.pupil_id)),
+            issued_on: Some(date(issued_on.into())),
+            recorded_by: Some(person()),
+            ..pb::RecordPenaltyNoticeRequest::default()
+        };
+        self.world.stages().record_penalty_notice(request).await?;
+        Ok(())
+    }
+
     /// Records marks in one batch: one item a register and academic year, and one for each mark whose session there is not.
     async fn record(&mut self, marks: &BTreeMap<Register, Mark>) -> Result<(), Refusal> {
         let mut items: Vec<(String, pb::SessionItem)> = Vec::new();

@@ -134,6 +134,22 @@ fn written(kind: ThresholdKind, session: Session) -> Option<String> {
     }
 }
 
+/// A notice of a day, for the latest threshold of which no other used anything.
+fn notice_of(record: &PupilRecord<'_>, rules: ThresholdRules<'_>, issued: &[Notice], day: NaiveDate) -> Notice {
+    let rules = ThresholdRules {
+        notices: issued,
+        ..rules
+    };
+    let used = |session: &Session| issued.iter().any(|notice| notice.sessions.contains(session));
+    let mut penalties = thresholds(record, rules, day);
+    penalties.retain(|found| found.kind == ThresholdKind::PenaltyNotice && !found.sessions.iter().any(used));
+    Notice {
+        id: Uuid::from_u128(issued.len() as u128),
+        issued_on: day,
+        sessions: penalties.pop().unwrap().sessions.into_iter().collect(),
+    }
+}
+
 #[test]
 fn every_case_reaches_its_thresholds_and_no_others() {
     let mut ran = 0;
@@ -166,6 +182,15 @@ fn every_case_reaches_its_thresholds_and_no_others() {
                 triggers: &[],
                 born: given.born.and_then(|born| born.date()),
                 notices: &[],
+            };
+            let known = |day: &&NaiveDate| question.known_on.is_none_or(|known_on| **day <= known_on);
+            let mut notices = Vec::new();
+            for day in given.notices.iter().filter(known) {
+                notices.push(notice_of(&record_of(given, Some(*day)).unwrap(), rules, &notices, *day));
+            }
+            let rules = ThresholdRules {
+                notices: &notices,
+                ..rules
             };
             let found = thresholds(&record, rules, as_of);
             let mut found: Vec<String> = found

@@ -62,6 +62,8 @@ pub struct Given {
     pub marks: Vec<Marking>,
     /// In order.
     pub corrections: Vec<Correction>,
+    /// An addition: the days on which a penalty notice was issued and recorded, in order; each for the latest threshold.
+    pub notices: Vec<NaiveDate>,
     pub policy: GivenPolicy,
     pub born: Option<RawDate>,
 }
@@ -217,6 +219,7 @@ fn read_given(given: &Table, calendars: &BTreeMap<String, Calendar>) -> Result<(
     let enrolments = keys.texts("enrolments")?;
     let lines = keys.texts("marks")?;
     let corrections = keys.texts("corrections")?;
+    let notices = keys.days("notices")?;
     let policy = match keys.take("policy") {
         Some(policy) => read_policy(policy.as_table().ok_or("`given.policy` is no table")?)?,
         None => GivenPolicy::default(),
@@ -294,6 +297,7 @@ fn read_given(given: &Table, calendars: &BTreeMap<String, Calendar>) -> Result<(
         enrolments,
         marks,
         corrections,
+        notices,
         policy,
         born,
     };

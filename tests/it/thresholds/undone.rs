@@ -202,3 +202,40 @@ async fn a_school_week_of_which_is_heard_late_narrows_the_window_of_penalty_noti
     world.record(&other, at("2025-11-17", "AM"), "/").await;
     assert_eq!(standing(&world).await, [], "within eleven");
 }
+
+#[tokio::test]
+async fn thresholds_of_every_year_go_with_a_record_that_becomes_part_of_another_and_come_back() {
+    let world = World::on("2025-09-12").await;
+    let school = world.school("100001").await;
+    let until = enrolment(&school, pb::EnrolmentKind::Sole, "2024-09-01", "2025-09-05");
+    let since = enrolment(&school, pb::EnrolmentKind::Sole, "2025-09-06", "");
+    let (old, new) = (
+        world.pupil_enrolled("old", &[until]).await,
+        world.pupil_enrolled("new", &[since]).await,
+    );
+    world.record_days(&old, "2025-06-02", "2025-06-06", "O", "O").await;
+    world.record_days(&old, "2025-09-01", "2025-09-05", "O", "O").await;
+    world.record_days(&new, "2025-09-08", "2025-09-12", "O", "O").await;
+    let whose = async || {
+        let mut found: Vec<_> = events(&world, false)
+            .await
+            .into_iter()
+            .map(|event| (event.pupil_id, event.academic_year, event.threshold.unwrap().kind()))
+            .collect();
+        found.sort();
+        found
+    };
+    let of = |pupil: &str, year: i32, kind: pb::ThresholdKind| (pupil.to_owned(), year, kind);
+    let mut apart = vec![of(&old, 2024, PenaltyNotice), of(&new, 2025, PenaltyNotice)];
+    apart.sort();
+    assert_eq!(
+        whose().await,
+        apart,
+        "the window of the first has not emptied since June"
+    );
+    let merge = world.merge(&new, &old).await;
+    let together = [of(&new, 2024, PenaltyNotice), of(&new, 2025, UnauthorisedDays)];
+    assert_eq!(whose().await, together, "ten days in a row, and one window since June");
+    world.try_unmerge(&merge.merge_id).await.unwrap();
+    assert_eq!(whose().await, apart);
+}
