@@ -9,6 +9,7 @@ mod rolling;
 use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, NaiveDate, Utc};
+use diesel_async::AsyncPgConnection;
 use uuid::Uuid;
 
 pub(super) use self::rolling::RolledOver;
@@ -105,11 +106,8 @@ impl Outcome {
 ///
 /// # Errors
 /// `NotFound` where there is no such trust.
-pub(super) async fn timeline_of(
-    transaction: &mut TrustTransaction,
-    trust: TrustId,
-) -> Result<PolicyTimeline, ServiceError> {
-    let timeline = policies::timeline(transaction, trust).await?;
+pub(super) async fn timeline_of(conn: &mut AsyncPgConnection, trust: TrustId) -> Result<PolicyTimeline, ServiceError> {
+    let timeline = policies::timeline(conn, trust).await?;
     timeline.ok_or(ServiceError::NotFound(Resource::Trust))
 }
 
@@ -520,7 +518,10 @@ pub(super) async fn judge_pupils_since(
     }
     let transitions = judging.transitions();
     let pupils: Vec<Uuid> = rows.iter().map(|row| row.pupil_id).collect();
-    thresholds::reevaluate(transaction, trust, judging.timeline(), &pupils, &[], moment, None).await?;
+    // Marks of the year before may have come due after it turned; enrolments and calendars decide of every year.
+    let before = AcademicYear::from_start_year(i32::from(moment.year.start_year()) - 1);
+    let since = if cause == Cause::Enrolment { None } else { before };
+    thresholds::reevaluate(transaction, trust, judging.timeline(), &pupils, since, moment, None).await?;
     judging.write(transaction, trust, None).await?;
     Ok(transitions)
 }

@@ -179,12 +179,14 @@ impl Service {
         revisions::append(transaction, trust, batch.request_id, moment.now, &revisions).await?;
         registers::append_first_entries(transaction, trust, batch.request_id, moment.now, first_entries).await?;
         // Before judging, which may follow a calendar that is drawn from these.
-        calendars::note_sessions(transaction, trust, &session_notes).await?;
+        let mut days = calendars::note_sessions(transaction, trust, &session_notes, moment.today).await?;
+        days.retain(|days| !closed.contains_key(&(days.school, days.year)));
         judging.corrected(revisions.iter().map(|revision| revision.pupil_id));
-        let (touched, ahead) = ledger.pupils_near_thresholds();
+        let touched = ledger.touched();
         ledger.judge(transaction, trust, &mut judging).await?;
-        let (timeline, named) = (judging.timeline(), Some(batch.request_id));
-        thresholds::reevaluate(transaction, trust, timeline, &touched, &ahead, moment, named).await?;
+        let (timeline, named) = (judging.timeline(), batch.request_id);
+        thresholds::thresholds_of_batch(transaction, trust, timeline, touched, moment, named).await?;
+        thresholds::thresholds_of_schools(transaction, trust, timeline, &days, moment, named).await?;
         outcome.transitions = judging.transitions();
         Ok(Taken {
             outcome,
