@@ -3,7 +3,7 @@
 //! A *school day* is a day on which the school holds at least one session (Education Act 1996 s.579). A *school week* is
 //! Monday to Sunday with at least one school day in it: a week of INSET alone is none.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
@@ -236,6 +236,12 @@ impl Calendars {
     /// The calendar of a school.
     pub fn of(&self, school: SchoolId) -> &Calendar {
         self.by_school.get(&school).unwrap_or(&self.none)
+    }
+
+    /// The years of which anything is known of any school.
+    pub fn years(&self) -> BTreeSet<AcademicYear> {
+        let calendars = self.by_school.values();
+        calendars.flat_map(|calendar| calendar.years.keys().copied()).collect()
     }
 
     /// The calendar of a school, where there is a school.

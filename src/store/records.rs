@@ -1,6 +1,7 @@
 //! Pupils' records: every enrolment with its registers of some years.
 
 use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 
 use chrono::NaiveDate;
 use diesel::sql_types;
@@ -69,11 +70,101 @@ pub async fn years_of(
     .bind::<sql_types::SmallInt, _>(until.start_year())
     .load(conn)
     .await?;
-    let corrupt = || StoreError::Corrupt("registers.academic_year");
-    let years = found.into_iter().map(|found| i32::from(found.academic_year));
-    years
-        .map(|start_year| AcademicYear::from_start_year(start_year).ok_or_else(corrupt))
-        .collect()
+    found.into_iter().map(|found| year_of(found.academic_year)).collect()
+}
+
+/// The marks of some years of pupils' registers, by pupil and enrolment: of the years from `whole_from` on all registers, of
+/// those before it the ones that hold unauthorised absence; all of them where it is not given.
+pub async fn marks_of(
+    conn: &mut AsyncPgConnection,
+    trust: TrustId,
+    pupils: &[Uuid],
+    years: &[AcademicYear],
+    whole_from: Option<AcademicYear>,
+) -> Result<HashMap<(Uuid, EnrolmentId), Vec<(AcademicYear, Vec<u8>)>>, StoreError> {
+    #[derive(diesel::QueryableByName)]
+    struct Marks {
+        #[diesel(sql_type = sql_types::Uuid)]
+        pupil_id: Uuid,
+        #[diesel(sql_type = sql_types::Uuid)]
+        enrolment_id: Uuid,
+        #[diesel(sql_type = sql_types::SmallInt)]
+        academic_year: i16,
+        #[diesel(sql_type = sql_types::Binary)]
+        marks: Vec<u8>,
+    }
+    if pupils.is_empty() || years.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let rows: Vec<Marks> = diesel::sql_query(
+        "SELECT r.* FROM unnest($2) AS k(pupil_id)
+         CROSS JOIN LATERAL (
+             SELECT pupil_id, enrolment_id, academic_year, marks FROM registers
+             WHERE trust_id = $1 AND pupil_id = k.pupil_id AND academic_year = ANY($3)
+                 AND ($4 IS NULL OR academic_year >= $4 OR unauthorised > 0)
+             OFFSET 0
+         ) AS r
+         ORDER BY r.pupil_id, r.enrolment_id, r.academic_year",
+    )
+    .bind::<sql_types::Uuid, _>(trust.0)
+    .bind::<sql_types::Array<sql_types::Uuid>, _>(pupils)
+    .bind::<sql_types::Array<sql_types::SmallInt>, _>(start_years(years))
+    .bind::<sql_types::Nullable<sql_types::SmallInt>, _>(whole_from.map(AcademicYear::start_year))
+    .load(conn)
+    .await?;
+    let mut marks: HashMap<_, Vec<_>> = HashMap::with_capacity(rows.len());
+    for row in rows {
+        let key = (row.pupil_id, EnrolmentId(row.enrolment_id));
+        marks
+            .entry(key)
+            .or_default()
+            .push((year_of(row.academic_year)?, row.marks));
+    }
+    Ok(marks)
+}
+
+/// Of some pupils, each with a number, those who have at least so many unauthorised sessions in the registers of some years.
+pub async fn pupils_unauthorised_in(
+    conn: &mut AsyncPgConnection,
+    trust: TrustId,
+    wanted: &[(Uuid, i64)],
+    years: &[AcademicYear],
+) -> Result<HashSet<Uuid>, StoreError> {
+    #[derive(diesel::QueryableByName)]
+    struct Found {
+        #[diesel(sql_type = sql_types::Uuid)]
+        pupil_id: Uuid,
+    }
+    if wanted.is_empty() || years.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let (pupils, least): (Vec<Uuid>, Vec<i64>) = wanted.iter().copied().unzip();
+    let found: Vec<Found> = diesel::sql_query(
+        "SELECT k.pupil_id FROM unnest($2, $3) AS k(pupil_id, least)
+         CROSS JOIN LATERAL (
+             SELECT sum(unauthorised) AS unauthorised FROM (
+                 SELECT unauthorised FROM registers
+                 WHERE trust_id = $1 AND pupil_id = k.pupil_id AND academic_year = ANY($4)
+                 OFFSET 0
+             ) AS counted
+         ) AS r
+         WHERE r.unauthorised >= k.least",
+    )
+    .bind::<sql_types::Uuid, _>(trust.0)
+    .bind::<sql_types::Array<sql_types::Uuid>, _>(pupils)
+    .bind::<sql_types::Array<sql_types::BigInt>, _>(least)
+    .bind::<sql_types::Array<sql_types::SmallInt>, _>(start_years(years))
+    .load(conn)
+    .await?;
+    Ok(found.into_iter().map(|found| found.pupil_id).collect())
+}
+
+fn start_years(years: &[AcademicYear]) -> Vec<i16> {
+    years.iter().map(|year| year.start_year()).collect()
+}
+
+fn year_of(start_year: i16) -> Result<AcademicYear, StoreError> {
+    AcademicYear::from_start_year(i32::from(start_year)).ok_or(StoreError::Corrupt("registers.academic_year"))
 }
 
 /// The records of pupils, in the order of their identifiers: all enrolments, each with its registers of the years. A pupil
@@ -87,7 +178,6 @@ pub async fn records_of(
     if pupils.is_empty() {
         return Ok(Vec::new());
     }
-    let years: Vec<i16> = years.iter().map(|year| year.start_year()).collect();
     let rows: Vec<RecordRow> = diesel::sql_query(
         "SELECT e.pupil_id, e.enrolment_id, e.school_id, e.kind, e.start_date, e.end_date, r.academic_year, r.marks
          FROM unnest($2) AS k(pupil_id)
@@ -103,7 +193,7 @@ pub async fn records_of(
     )
     .bind::<sql_types::Uuid, _>(trust.0)
     .bind::<sql_types::Array<sql_types::Uuid>, _>(pupils)
-    .bind::<sql_types::Array<sql_types::SmallInt>, _>(years)
+    .bind::<sql_types::Array<sql_types::SmallInt>, _>(start_years(years))
     .load(conn)
     .await?;
     let mut records: Vec<(Uuid, PupilRecord<'static>)> = Vec::with_capacity(pupils.len());
@@ -132,9 +222,7 @@ pub async fn records_of(
         }
         if let (Some(enrolment), Some(year), Some(marks)) = (record.enrolments.last_mut(), row.academic_year, row.marks)
         {
-            let year =
-                AcademicYear::from_start_year(i32::from(year)).ok_or(StoreError::Corrupt("registers.academic_year"))?;
-            enrolment.registers.push((year, Cow::Owned(marks)));
+            enrolment.registers.push((year_of(year)?, Cow::Owned(marks)));
         }
     }
     Ok(records)

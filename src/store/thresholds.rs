@@ -9,12 +9,12 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
 use super::StoreError;
-use super::schema::{enrolments, penalty_notices, pupils, threshold_events};
+use super::schema::{enrolments, penalty_notices, threshold_events};
 use crate::domain::code::AttendanceCode;
 use crate::domain::identifiers::TrustId;
 use crate::domain::person::Person;
 use crate::domain::session::{AcademicYear, Session, SessionHalf};
-use crate::domain::thresholds::{Notice, Threshold, ThresholdKind};
+use crate::domain::thresholds::{Bounds, Notice, Threshold, ThresholdKind};
 
 /// From which day sessions are numbered.
 const EPOCH: Option<NaiveDate> = NaiveDate::from_ymd_opt(2000, 1, 1);
@@ -115,15 +115,6 @@ fn event(columns: EventColumns) -> Result<EventRow, StoreError> {
     })
 }
 
-/// From which counts on a pupil can have reached a threshold.
-#[derive(Clone, Copy, Debug)]
-pub struct Concern {
-    /// Unauthorised sessions, in an academic year and the one before it together.
-    pub unauthorised: i64,
-    /// Authorised absences, in an academic year.
-    pub authorised: i64,
-}
-
 /// Of some pupils, those who can have reached a threshold in a year by their counts, of whom illness is entered ahead of time
 /// in it, or who have one that stands: each with the year, in the order of the pupils. Counts must be up to date.
 pub async fn concerned(
@@ -131,7 +122,7 @@ pub async fn concerned(
     trust: TrustId,
     pupils: &[Uuid],
     years: &[AcademicYear],
-    concern: Concern,
+    bounds: &Bounds,
 ) -> Result<Vec<(Uuid, AcademicYear)>, StoreError> {
     #[derive(QueryableByName)]
     struct Found {
@@ -143,6 +134,8 @@ pub async fn concerned(
     if pupils.is_empty() || years.is_empty() {
         return Ok(Vec::new());
     }
+    // Both are of a few sessions.
+    let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
     let years: Vec<i16> = years.iter().map(|year| year.start_year()).collect();
     let ill = [AttendanceCode::I.byte()];
     let found: Vec<Found> = diesel::sql_query(
@@ -162,7 +155,7 @@ pub async fn concerned(
                      END AS ill_ahead
                  FROM registers
                  WHERE trust_id = $1 AND pupil_id = k.pupil_id
-                     AND academic_year BETWEEN y.academic_year - 1 AND y.academic_year
+                     AND academic_year BETWEEN y.academic_year - 2 AND y.academic_year
                  OFFSET 0
              ) AS counted
          ) AS r
@@ -176,8 +169,8 @@ pub async fn concerned(
     .bind::<sql_types::Uuid, _>(trust.0)
     .bind::<sql_types::Array<sql_types::Uuid>, _>(pupils)
     .bind::<sql_types::Array<sql_types::SmallInt>, _>(years)
-    .bind::<sql_types::BigInt, _>(concern.unauthorised)
-    .bind::<sql_types::BigInt, _>(concern.authorised)
+    .bind::<sql_types::BigInt, _>(count(bounds.unauthorised()))
+    .bind::<sql_types::BigInt, _>(count(bounds.authorised()))
     .bind::<sql_types::Binary, _>(&ill[..])
     .load(conn)
     .await?;
@@ -191,23 +184,25 @@ fn year_of(start_year: i16) -> Result<AcademicYear, StoreError> {
     AcademicYear::from_start_year(i32::from(start_year)).ok_or(StoreError::Corrupt("an academic year"))
 }
 
-/// The pupils of whom an event stands that is proved on a day or after it: what is written from that day on can undo no other.
+/// The pupils of whom an event stands that is proved by a session or a later one, each with the last such session: what is
+/// written from that session on can undo no other event.
 pub async fn pupils_proved_from(
     conn: &mut AsyncPgConnection,
     trust: TrustId,
-    from: NaiveDate,
-) -> Result<Vec<Uuid>, StoreError> {
-    let from = Session {
-        date: from,
-        half: SessionHalf::Am,
-    };
-    Ok(threshold_events::table
+    from: Session,
+) -> Result<HashMap<Uuid, Session>, StoreError> {
+    let rows: Vec<(Uuid, i32)> = threshold_events::table
         .filter(threshold_events::trust_id.eq(trust.0))
         .filter(threshold_events::proved_by.ge(session_number(from)))
         .filter(threshold_events::cleared_at.is_null())
-        .select(threshold_events::pupil_id)
+        .order(threshold_events::proved_by)
+        .select((threshold_events::pupil_id, threshold_events::proved_by))
         .load(conn)
-        .await?)
+        .await?;
+    let rows = rows
+        .into_iter()
+        .map(|(pupil, proved_by)| Ok((pupil, session_of(proved_by)?)));
+    rows.collect()
 }
 
 /// The events of some pupils in a year and later ones that stand.
@@ -263,36 +258,58 @@ pub async fn write(
             .execute(conn)
             .await?;
     }
-    if !changes.raised.is_empty() {
-        let rows: Vec<_> = changes
-            .raised
-            .iter()
-            .map(|(pupil, year, threshold)| {
-                let sessions: Vec<i32> = threshold
-                    .sessions
-                    .iter()
-                    .map(|session| session_number(*session))
-                    .collect();
-                (
-                    threshold_events::trust_id.eq(trust.0),
-                    threshold_events::event_id.eq(Uuid::now_v7()),
-                    threshold_events::pupil_id.eq(pupil),
-                    threshold_events::kind.eq(threshold.kind.number()),
-                    threshold_events::academic_year.eq(year.start_year()),
-                    threshold_events::proved_by.eq(session_number(threshold.proved_by)),
-                    threshold_events::sessions.eq(sessions),
-                    threshold_events::raised_at.eq(now),
-                    threshold_events::request_id.eq(request_id),
-                )
-            })
-            .collect();
-        for rows in rows.chunks(1_000) {
-            diesel::insert_into(threshold_events::table)
-                .values(rows)
-                .execute(conn)
-                .await?;
-        }
+    insert(conn, trust, &changes.raised, now, request_id).await
+}
+
+/// Appends events. Their sessions travel as one array, of which each event takes its part.
+async fn insert(
+    conn: &mut AsyncPgConnection,
+    trust: TrustId,
+    raised: &[(Uuid, AcademicYear, Threshold)],
+    now: DateTime<Utc>,
+    request_id: Option<Uuid>,
+) -> Result<(), StoreError> {
+    if raised.is_empty() {
+        return Ok(());
     }
+    let mut sessions: Vec<i32> = Vec::new();
+    let mut ends: Vec<i32> = Vec::with_capacity(raised.len());
+    for (.., threshold) in raised {
+        sessions.extend(threshold.sessions.iter().map(|session| session_number(*session)));
+        ends.push(i32::try_from(sessions.len()).unwrap_or(i32::MAX));
+    }
+    // An array of Postgres counts from 1.
+    let begins: Vec<i32> = std::iter::once(0)
+        .chain(ends.iter().copied())
+        .map(|end| end + 1)
+        .take(raised.len())
+        .collect();
+    diesel::sql_query(
+        "INSERT INTO threshold_events (trust_id, raised_at, request_id, event_id, pupil_id, kind, academic_year, proved_by,
+             sessions)
+         SELECT $1, $2, $3, n.event_id, n.pupil_id, n.kind, n.academic_year, n.proved_by, ($4)[n.first:n.last]
+         FROM unnest($5, $6, $7, $8, $9, $10, $11)
+             AS n(event_id, pupil_id, kind, academic_year, proved_by, first, last)",
+    )
+    .bind::<sql_types::Uuid, _>(trust.0)
+    .bind::<sql_types::Timestamptz, _>(now)
+    .bind::<sql_types::Nullable<sql_types::Uuid>, _>(request_id)
+    .bind::<sql_types::Array<sql_types::Integer>, _>(sessions)
+    .bind::<sql_types::Array<sql_types::Uuid>, _>(raised.iter().map(|_| Uuid::now_v7()).collect::<Vec<_>>())
+    .bind::<sql_types::Array<sql_types::Uuid>, _>(raised.iter().map(|(pupil, ..)| *pupil).collect::<Vec<_>>())
+    .bind::<sql_types::Array<sql_types::SmallInt>, _>(
+        raised.iter().map(|(.., threshold)| threshold.kind.number()).collect::<Vec<_>>(),
+    )
+    .bind::<sql_types::Array<sql_types::SmallInt>, _>(
+        raised.iter().map(|(_, year, _)| year.start_year()).collect::<Vec<_>>(),
+    )
+    .bind::<sql_types::Array<sql_types::Integer>, _>(
+        raised.iter().map(|(.., threshold)| session_number(threshold.proved_by)).collect::<Vec<_>>(),
+    )
+    .bind::<sql_types::Array<sql_types::Integer>, _>(begins)
+    .bind::<sql_types::Array<sql_types::Integer>, _>(ends)
+    .execute(conn)
+    .await?;
     Ok(())
 }
 
@@ -396,20 +413,30 @@ pub async fn births(
     trust: TrustId,
     ids: &[Uuid],
 ) -> Result<HashMap<Uuid, NaiveDate>, StoreError> {
-    let rows: Vec<(Uuid, Option<NaiveDate>)> = pupils::table
-        .filter(pupils::trust_id.eq(trust.0))
-        .filter(pupils::pupil_id.eq_any(ids))
-        .select((pupils::pupil_id, pupils::date_of_birth))
-        .load(conn)
-        .await?;
-    Ok(rows
-        .into_iter()
-        .filter_map(|(pupil, born)| Some((pupil, born?)))
-        .collect())
+    #[derive(QueryableByName)]
+    struct Born {
+        #[diesel(sql_type = sql_types::Uuid)]
+        pupil_id: Uuid,
+        #[diesel(sql_type = sql_types::Date)]
+        date_of_birth: NaiveDate,
+    }
+    let rows: Vec<Born> = diesel::sql_query(
+        "SELECT p.* FROM unnest($2) AS k(pupil_id)
+         CROSS JOIN LATERAL (
+             SELECT pupil_id, date_of_birth FROM pupils
+             WHERE trust_id = $1 AND pupil_id = k.pupil_id AND date_of_birth IS NOT NULL
+             OFFSET 0
+         ) AS p",
+    )
+    .bind::<sql_types::Uuid, _>(trust.0)
+    .bind::<sql_types::Array<sql_types::Uuid>, _>(ids)
+    .load(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.pupil_id, row.date_of_birth)).collect())
 }
 
 /// A penalty notice as it is stored.
-#[derive(Clone, Debug, PartialEq, Eq, Queryable, Insertable, Selectable)]
+#[derive(Clone, Debug, PartialEq, Eq, Queryable, QueryableByName, Insertable, Selectable)]
 #[diesel(table_name = penalty_notices, check_for_backend(diesel::pg::Pg))]
 pub struct NoticeRow {
     /// The trust.
@@ -461,11 +488,11 @@ impl NoticeRow {
     }
 }
 
-/// The notices of some pupils, in the order of issue; of every pupil where none is named.
+/// The notices of a pupil, or of all, in the order in which they were recorded.
 pub async fn notices(
     conn: &mut AsyncPgConnection,
     trust: TrustId,
-    of: Option<&[Uuid]>,
+    of: Option<Uuid>,
     after: Option<Uuid>,
     most: i64,
 ) -> Result<Vec<NoticeRow>, StoreError> {
@@ -473,7 +500,7 @@ pub async fn notices(
         .filter(penalty_notices::trust_id.eq(trust.0))
         .into_boxed();
     if let Some(of) = of {
-        query = query.filter(penalty_notices::pupil_id.eq_any(of));
+        query = query.filter(penalty_notices::pupil_id.eq(of));
     }
     if let Some(after) = after {
         query = query.filter(penalty_notices::notice_id.gt(after));
@@ -493,8 +520,18 @@ pub async fn notices_by_pupil(
     of: &[Uuid],
     known_at: DateTime<Utc>,
 ) -> Result<HashMap<Uuid, Vec<Notice>>, StoreError> {
+    let rows: Vec<NoticeRow> = diesel::sql_query(
+        "SELECT n.* FROM unnest($2) AS k(pupil_id)
+         CROSS JOIN LATERAL (
+             SELECT * FROM penalty_notices WHERE trust_id = $1 AND pupil_id = k.pupil_id OFFSET 0
+         ) AS n",
+    )
+    .bind::<sql_types::Uuid, _>(trust.0)
+    .bind::<sql_types::Array<sql_types::Uuid>, _>(of)
+    .load(conn)
+    .await?;
     let mut by_pupil: HashMap<Uuid, Vec<Notice>> = HashMap::new();
-    for row in notices(conn, trust, Some(of), None, i64::MAX).await? {
+    for row in rows {
         by_pupil
             .entry(row.pupil_id)
             .or_default()

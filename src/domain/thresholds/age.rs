@@ -1,6 +1,10 @@
 //! Compulsory school age. Source: Education Act 1996 s.8 and the orders under it.
 
+use std::ops::Range;
+
 use chrono::{Datelike, Days, NaiveDate, Weekday};
+
+use crate::domain::session::AcademicYear;
 
 /// From when to when a child is of compulsory school age.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,23 +14,29 @@ pub struct CompulsoryAge {
 }
 
 impl CompulsoryAge {
+    /// Of a child of whom nothing is known.
+    pub(super) const ALWAYS: CompulsoryAge = CompulsoryAge {
+        from: NaiveDate::MIN,
+        to: NaiveDate::MAX,
+    };
+
     /// Of a child born on a day; always, where no day is given.
     pub fn of(born: Option<NaiveDate>) -> CompulsoryAge {
-        let Some(born) = born else {
-            return CompulsoryAge {
-                from: NaiveDate::MIN,
-                to: NaiveDate::MAX,
-            };
-        };
-        CompulsoryAge {
+        born.map_or(CompulsoryAge::ALWAYS, |born| CompulsoryAge {
             from: begins(born),
             to: ends(born),
-        }
+        })
     }
 
     /// Whether the child is of compulsory school age on a day.
     pub fn covers(self, date: NaiveDate) -> bool {
         self.from <= date && date <= self.to
+    }
+
+    /// The places of a year's register on whose days the child is of compulsory school age.
+    pub(super) fn places(self, year: AcademicYear) -> Range<usize> {
+        let before = self.from.pred_opt().map_or(0, |before| year.sessions_to(before));
+        before..year.sessions_to(self.to)
     }
 }
 

@@ -2,30 +2,26 @@
 
 use chrono::NaiveDate;
 
+use super::marks::Classes;
 use super::timeline::Timeline;
 use super::{CompulsoryAge, Threshold, ThresholdKind};
-use crate::domain::code::AttendanceCode;
 use crate::domain::session::Session;
 
 /// How many sessions fifteen days are.
-const SESSIONS: usize = 30;
+pub const ILLNESS_SESSIONS: usize = 30;
 
-pub(super) fn thresholds(timeline: &Timeline, age: CompulsoryAge, as_of: NaiveDate) -> Vec<Threshold> {
+pub(super) fn thresholds(timeline: &Timeline<'_>, age: CompulsoryAge, as_of: NaiveDate) -> Vec<Threshold> {
+    let (line, year) = (&timeline.line, timeline.year());
+    if line.total(Classes::ILL, line.length()) < ILLNESS_SESSIONS {
+        return Vec::new();
+    }
     let mut found = consecutive(timeline, age, as_of);
     // With what is entered ahead: what lies on or before the day is reached, the rest is expected.
-    let mut ill: Vec<Session> = Vec::new();
-    for of in timeline.sessions_of_year(timeline.year.last_day()) {
-        let count = of
-            .marked
-            .possible
-            .iter()
-            .filter(|code| **code == AttendanceCode::I)
-            .count();
-        if age.covers(of.session.date) {
-            ill.extend(std::iter::repeat_n(of.session, count));
-        }
-    }
-    if let Some(proved_by) = ill.get(SESSIONS - 1).copied() {
+    let of_age = age.places(year);
+    let ill = (0..line.length()).filter(|place| of_age.contains(place));
+    let ill = ill.flat_map(|place| std::iter::repeat_n(year.session_at(place), line.times(place, Classes::ILL)));
+    let sessions: Vec<Session> = ill.take(ILLNESS_SESSIONS).collect();
+    if let Some(proved_by) = sessions.get(ILLNESS_SESSIONS - 1).copied() {
         found.push(Threshold {
             kind: if proved_by.date <= as_of {
                 ThresholdKind::IllnessCumulative
@@ -33,7 +29,7 @@ pub(super) fn thresholds(timeline: &Timeline, age: CompulsoryAge, as_of: NaiveDa
                 ThresholdKind::IllnessExpected
             },
             proved_by,
-            sessions: ill[..SESSIONS].to_vec(),
+            sessions,
         });
     }
     found
@@ -41,28 +37,37 @@ pub(super) fn thresholds(timeline: &Timeline, age: CompulsoryAge, as_of: NaiveDa
 
 /// A row is passed over by sessions that were not possible, by weekends, holidays and INSET; any attendance, any other
 /// absence and an unmarked session of a school day end it. A second row raises it again.
-fn consecutive(timeline: &Timeline, age: CompulsoryAge, as_of: NaiveDate) -> Vec<Threshold> {
+fn consecutive(timeline: &Timeline<'_>, age: CompulsoryAge, as_of: NaiveDate) -> Vec<Threshold> {
+    let (line, year) = (&timeline.line, timeline.year());
+    let to = year.sessions_to(as_of).min(line.length());
+    let of_age = age.places(year);
+    let ending = Classes::ATTENDED | Classes::UNAUTHORISED | Classes::OTHER_ABSENCE;
     let mut found = Vec::new();
+    if line.total(Classes::ILL, to) < ILLNESS_SESSIONS {
+        return found;
+    }
     let mut row: Vec<Session> = Vec::new();
     let mut raised = false;
-    for of in timeline.sessions_of_year(as_of) {
-        let possible = &of.marked.possible;
-        let ill = possible.iter().filter(|code| **code == AttendanceCode::I).count();
-        let ends =
-            ill < possible.len() || (of.marked.nothing() && of.day.open) || (ill > 0 && !age.covers(of.session.date));
+    for place in 0..to {
+        let marked = line.at(place);
+        let is_ill = marked.meets(Classes::ILL);
+        let ends = marked.meets(ending)
+            || (is_ill && !of_age.contains(&place))
+            || (marked.nothing() && !row.is_empty() && timeline.days().is_open(place / 2));
         if ends {
             row.clear();
             raised = false;
-            continue;
-        }
-        row.extend(std::iter::repeat_n(of.session, ill));
-        if row.len() >= SESSIONS && !raised {
-            raised = true;
-            found.push(Threshold {
-                kind: ThresholdKind::IllnessConsecutive,
-                proved_by: of.session,
-                sessions: row.clone(),
-            });
+        } else if is_ill {
+            let session = year.session_at(place);
+            row.extend(std::iter::repeat_n(session, line.times(place, Classes::ILL)));
+            if row.len() >= ILLNESS_SESSIONS && !raised {
+                raised = true;
+                found.push(Threshold {
+                    kind: ThresholdKind::IllnessConsecutive,
+                    proved_by: session,
+                    sessions: row.clone(),
+                });
+            }
         }
     }
     found

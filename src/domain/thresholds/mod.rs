@@ -6,7 +6,9 @@
 
 mod age;
 mod illness;
+mod marks;
 mod penalty;
+mod reach;
 mod timeline;
 mod triggers;
 mod unauthorised;
@@ -22,7 +24,11 @@ use super::record::PupilRecord;
 use super::session::{AcademicYear, Session};
 
 pub use age::CompulsoryAge;
+pub use illness::ILLNESS_SESSIONS;
+pub use marks::Classes;
 pub use penalty::third_within_three_years;
+pub use reach::Bounds;
+pub use unauthorised::UNAUTHORISED_DAYS;
 
 use timeline::Timeline;
 
@@ -109,20 +115,20 @@ pub struct ThresholdRules<'a> {
 }
 
 /// Everything that a record has reached in the academic year of a day up to that day, by kind and in order. The record must
-/// hold the registers of the year and of all before it: a window over penalty notices may never have emptied since.
+/// hold the registers of the year, and all before it in which there is unauthorised absence: a window over penalty notices may
+/// never have emptied since.
 pub fn thresholds(record: &PupilRecord<'_>, rules: ThresholdRules<'_>, as_of: NaiveDate) -> Vec<Threshold> {
     let year = AcademicYear::clamped(as_of);
     let age = CompulsoryAge::of(rules.born);
     let timeline = Timeline::new(record, rules.calendars, year);
     let mut found = illness::thresholds(&timeline, age, as_of);
     found.extend(unauthorised::thresholds(&timeline, age, as_of));
-    found.extend(penalty::thresholds(&timeline, age, rules.penalty, rules.notices, as_of));
+    let mut penalties = penalty::thresholds(&timeline, age, rules.penalty, rules.notices, as_of);
+    penalties.retain(|threshold| threshold.proved_by.date >= year.first_day());
+    found.extend(penalties);
     for trigger in rules.triggers {
         found.extend(triggers::thresholds(&timeline, *trigger, as_of));
     }
-    found.retain(|threshold| {
-        threshold.kind == ThresholdKind::IllnessExpected || AcademicYear::clamped(threshold.proved_by.date) == year
-    });
     found.sort_by_key(|threshold| (threshold.kind, threshold.proved_by));
     found
 }

@@ -4,43 +4,46 @@ use std::collections::BTreeSet;
 
 use chrono::{Months, NaiveDate};
 
-use super::timeline::{SessionOf, Timeline, unauthorised};
+use super::marks::{Classes, Line};
+use super::timeline::Timeline;
 use super::{CompulsoryAge, Notice, Threshold, ThresholdKind};
-use crate::domain::code::AttendanceCode;
 use crate::domain::policy::PenaltyRule;
 use crate::domain::session::Session;
 
 /// Within how many months a third notice is refused.
 const THIRD_NOTICE: Months = Months::new(36);
 
+/// A session that counts towards a notice.
+#[derive(Clone, Copy)]
+struct Counted {
+    session: Session,
+    /// The number of its school week.
+    week: i32,
+    /// At how many schools: one that two schools marked counts twice.
+    times: usize,
+}
+
 /// It is proved by the session that fills the window, and raised again only after the window has emptied and filled. A notice
 /// takes its sessions away: what is left is looked at from the beginning, so that sessions that were there already may be
 /// enough for one more.
 pub(super) fn thresholds(
-    timeline: &Timeline,
+    timeline: &Timeline<'_>,
     age: CompulsoryAge,
     rule: PenaltyRule,
     notices: &[Notice],
     as_of: NaiveDate,
 ) -> Vec<Threshold> {
-    let counts = |code: AttendanceCode| unauthorised(code) && (rule.counts_no_reason_yet || code != AttendanceCode::N);
-    let first = timeline.days.first().map_or(as_of, |day| day.date);
-    let sessions: Vec<(SessionOf<'_>, usize)> = timeline
-        .sessions(first, as_of)
-        .filter(|of| age.covers(of.session.date))
-        .map(|of| (of, of.marked.possible.iter().filter(|code| counts(**code)).count()))
-        .filter(|(_, counted)| *counted > 0)
-        .collect();
+    let sessions = counted(timeline, age, rule, as_of);
     let mut issued: Vec<&Notice> = notices.iter().filter(|notice| notice.issued_on <= as_of).collect();
     issued.sort_by_key(|notice| notice.issued_on);
     let mut found: Vec<Threshold> = Vec::new();
     let mut used: BTreeSet<Session> = BTreeSet::new();
     for place in 0..=issued.len() {
         let until = issued.get(place).map_or(as_of, |notice| notice.issued_on);
-        let counted = sessions
+        let left = sessions
             .iter()
-            .filter(|(of, _)| of.session.date <= until && !used.contains(&of.session));
-        for threshold in of_sessions(counted.copied(), rule) {
+            .filter(|counted| counted.session.date <= until && !used.contains(&counted.session));
+        for threshold in of_sessions(left.copied(), rule) {
             if !found.iter().any(|known| known.proved_by == threshold.proved_by) {
                 found.push(threshold);
             }
@@ -50,22 +53,82 @@ pub(super) fn thresholds(
     found
 }
 
-fn of_sessions<'t>(sessions: impl Iterator<Item = (SessionOf<'t>, usize)>, rule: PenaltyRule) -> Vec<Threshold> {
+/// Whether any window that ends in the year is full, whatever notices have used and whenever it was raised.
+pub(super) fn can_be_full(timeline: &Timeline<'_>, rule: PenaltyRule, as_of: NaiveDate) -> bool {
+    let needed = usize::from(rule.sessions.max(1));
+    let first_day = timeline.year().first_day();
+    let mut window: Vec<(i32, Session)> = Vec::new();
+    for Counted { session, week, times } in counted(timeline, CompulsoryAge::ALWAYS, rule, as_of) {
+        window.extend(std::iter::repeat_n((week, session), times));
+        let full = window
+            .len()
+            .checked_sub(needed)
+            .is_some_and(|first| week - window[first].0 < i32::from(rule.school_weeks));
+        if full && session.date >= first_day {
+            return true;
+        }
+    }
+    false
+}
+
+/// The sessions of the year and of all before it that count; none where there are too few, or none in the year itself.
+fn counted(timeline: &Timeline<'_>, age: CompulsoryAge, rule: PenaltyRule, as_of: NaiveDate) -> Vec<Counted> {
+    let of_year = timeline
+        .line
+        .total(Classes::UNAUTHORISED, timeline.year().sessions_to(as_of));
+    if of_year == 0 {
+        return Vec::new();
+    }
+    let before = timeline.lines_before();
+    let all_of = |line: &Line<'_>| line.total(Classes::UNAUTHORISED, line.length());
+    if of_year + before.iter().map(all_of).sum::<usize>() < usize::from(rule.sessions) {
+        return Vec::new();
+    }
+    let mut found: Vec<Counted> = Vec::new();
+    let lines = before.iter().filter(|line| all_of(line) > 0).chain([&timeline.line]);
+    let first = lines.clone().next().map_or(timeline.year(), |line| line.year);
+    for line in lines {
+        let to = line.year.sessions_to(as_of).min(line.length());
+        let of_age = age.places(line.year);
+        for place in (0..to).filter(|place| line.at(*place).meets(Classes::UNAUTHORISED)) {
+            let left_out = if rule.counts_no_reason_yet {
+                0
+            } else {
+                line.times(place, Classes::NO_REASON_YET)
+            };
+            let times = line.times(place, Classes::UNAUTHORISED) - left_out;
+            if times > 0 && of_age.contains(&place) {
+                found.push(Counted {
+                    session: line.year.session_at(place),
+                    week: 0,
+                    times,
+                });
+            }
+        }
+    }
+    let days = timeline.days_since(first);
+    let weeks = days.weeks();
+    for counted in &mut found {
+        counted.week = weeks.of(days.place(counted.session.date));
+    }
+    found
+}
+
+fn of_sessions(sessions: impl Iterator<Item = Counted>, rule: PenaltyRule) -> Vec<Threshold> {
     let (needed, weeks) = (usize::from(rule.sessions.max(1)), i32::from(rule.school_weeks));
     let mut found = Vec::new();
     let mut window: Vec<(i32, Session)> = Vec::new();
     let mut raised = false;
-    for (of, counted) in sessions {
-        window.retain(|(week, _)| of.day.week - week < weeks);
+    for Counted { session, week, times } in sessions {
+        window.retain(|(earlier, _)| week - earlier < weeks);
         raised &= !window.is_empty();
-        // A session that two schools marked counts twice.
-        for _ in 0..counted {
-            window.push((of.day.week, of.session));
+        for _ in 0..times {
+            window.push((week, session));
             if window.len() >= needed && !raised {
                 raised = true;
                 found.push(Threshold {
                     kind: ThresholdKind::PenaltyNotice,
-                    proved_by: of.session,
+                    proved_by: session,
                     sessions: window.iter().map(|(_, session)| *session).collect(),
                 });
             }

@@ -1,147 +1,168 @@
-//! A record as one line of days: what was marked on each at all schools, and the school weeks.
+//! A record as thresholds see it: the marks of a year at all schools, and the school days and weeks where they decide.
+
+use std::cell::OnceCell;
 
 use chrono::{Datelike, Days, NaiveDate};
 
-use crate::domain::calendar::{Calendars, monday_of};
-use crate::domain::code::{AttendanceCode, Category};
+use super::marks::Line;
+use crate::domain::calendar::{Calendars, DayKind};
 use crate::domain::pupil::home;
 use crate::domain::record::PupilRecord;
-use crate::domain::session::{AcademicYear, Session, SessionHalf};
+use crate::domain::session::AcademicYear;
 
-/// What the marks of one session come to, over all schools.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Marked {
-    /// The codes of possible sessions.
-    pub possible: Vec<AttendanceCode>,
-    /// Whether anything else was marked: a code of a session that was not possible, or an administrative one.
-    pub other: bool,
+/// The year that is looked at, and what else of the record bears on it.
+pub(super) struct Timeline<'r> {
+    record: &'r PupilRecord<'r>,
+    calendars: &'r Calendars,
+    /// The marks of the year.
+    pub line: Line<'r>,
+    days: OnceCell<SchoolDays>,
 }
 
-impl Marked {
-    /// Whether nothing was marked.
-    pub fn nothing(&self) -> bool {
-        self.possible.is_empty() && !self.other
+impl<'r> Timeline<'r> {
+    pub fn new(record: &'r PupilRecord<'r>, calendars: &'r Calendars, year: AcademicYear) -> Timeline<'r> {
+        Timeline {
+            record,
+            calendars,
+            line: Line::new(record, year),
+            days: OnceCell::new(),
+        }
     }
 
-    pub fn attended(&self) -> usize {
-        self.possible.iter().filter(|code| code.category().attended()).count()
+    pub const fn year(&self) -> AcademicYear {
+        self.line.year
+    }
+
+    /// The school days of the year. Few ask for them: whoever does not has no calendar looked at.
+    pub fn days(&self) -> &SchoolDays {
+        self.days.get_or_init(|| self.days_since(self.year()))
+    }
+
+    /// The school days from the beginning of a year to the end of the one that is looked at.
+    pub fn days_since(&self, first: AcademicYear) -> SchoolDays {
+        SchoolDays::new(self.record, self.calendars, first, self.year())
+    }
+
+    /// The marks of the years before, in order.
+    pub fn lines_before(&self) -> Vec<Line<'r>> {
+        let registers = self.record.enrolments.iter().flat_map(|enrolment| &enrolment.registers);
+        let years = registers.map(|(year, _)| *year).filter(|year| *year < self.year());
+        let mut years: Vec<AcademicYear> = years.collect();
+        years.sort_unstable();
+        years.dedup();
+        years.into_iter().map(|year| Line::new(self.record, year)).collect()
     }
 }
 
-/// One day.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Day {
-    pub date: NaiveDate,
-    /// Morning and afternoon.
-    pub halves: [Marked; 2],
-    /// Whether the school where the pupil is then on roll is open.
-    pub open: bool,
-    /// Whether it is, or may yet be: where no calendar is given, on any Monday to Friday.
-    pub may_open: bool,
-    /// The number of the school week to which the day belongs; of a week that is none, that of the one before.
-    pub week: i32,
+/// The school is open.
+const OPEN: u8 = 1;
+/// It is, or may yet be: where no calendar is given, on any Monday to Friday.
+const MAY_OPEN: u8 = 2;
+
+/// What is known of each day at the school where the pupil is then on roll; a day without one is no school day.
+pub(super) struct SchoolDays {
+    first: NaiveDate,
+    days: Vec<u8>,
 }
 
-/// The days of a year, and of every year before it from the first of which there are marks.
-pub(super) struct Timeline {
-    pub year: AcademicYear,
-    pub days: Vec<Day>,
+impl SchoolDays {
+    fn new(record: &PupilRecord<'_>, calendars: &Calendars, first: AcademicYear, last: AcademicYear) -> SchoolDays {
+        let years = first.start_year()..=last.start_year();
+        let years = years.filter_map(|year| AcademicYear::from_start_year(i32::from(year)));
+        let mut days = Vec::with_capacity(366);
+        for year in years {
+            let from = days.len();
+            days.resize(from + year.sessions() / 2, 0);
+            note_year(record, calendars, year, &mut days[from..]);
+        }
+        SchoolDays {
+            first: first.first_day(),
+            days,
+        }
+    }
+
+    /// The place of a date; beyond all that is known for one before the first.
+    pub fn place(&self, date: NaiveDate) -> usize {
+        usize::try_from((date - self.first).num_days()).unwrap_or(usize::MAX)
+    }
+
+    fn flags(&self, place: usize) -> u8 {
+        self.days.get(place).copied().unwrap_or(0)
+    }
+
+    /// Whether a day is a school day.
+    pub fn is_open(&self, place: usize) -> bool {
+        self.flags(place) & OPEN != 0
+    }
+
+    /// Whether it is, or may yet be.
+    pub fn may_open(&self, place: usize) -> bool {
+        self.flags(place) & MAY_OPEN != 0
+    }
+
+    /// The numbers of the school weeks.
+    pub fn weeks(&self) -> Weeks {
+        let before_monday = self.first.weekday().num_days_from_monday() as usize;
+        let (head, rest) = self.days.split_at((7 - before_monday).min(self.days.len()));
+        let mut number = 0;
+        let numbers = std::iter::once(head).chain(rest.chunks(7)).map(|week| {
+            number += i32::from(week.iter().fold(0, |any, day| any | day) & OPEN != 0);
+            number
+        });
+        Weeks {
+            before_monday,
+            numbers: numbers.collect(),
+        }
+    }
 }
 
-/// A session with what it was marked as.
-#[derive(Clone, Copy)]
-pub(super) struct SessionOf<'a> {
-    pub session: Session,
-    pub day: &'a Day,
-    pub marked: &'a Marked,
-}
-
-impl Timeline {
-    pub fn new(record: &PupilRecord<'_>, calendars: &Calendars, year: AcademicYear) -> Timeline {
-        let registers = record.enrolments.iter().flat_map(|enrolment| &enrolment.registers);
-        let first = registers
-            .map(|(of, _)| of.start_year())
-            .min()
-            .unwrap_or(year.start_year());
-        let years = (first.min(year.start_year())..=year.start_year())
-            .filter_map(|start_year| AcademicYear::from_start_year(i32::from(start_year)));
-        let mut days = Vec::with_capacity(2 * 366);
-        for of in years {
-            let registers: Vec<_> = record.enrolments.iter().map(|enrolment| enrolment.marks(of)).collect();
-            let longest = registers.iter().map(|marks| marks.len()).max().unwrap_or(0);
-            // A year before without marks tells of nothing, and weeks are only ever compared with each other.
-            if longest == 0 && of != year {
-                continue;
+/// Notes the days of one year: of each stretch of it in which the same enrolments are on roll, at once.
+fn note_year(record: &PupilRecord<'_>, calendars: &Calendars, year: AcademicYear, days: &mut [u8]) {
+    let spans = || record.enrolments.iter().map(|enrolment| &enrolment.span);
+    let place = |date: NaiveDate| {
+        let days_in = (date - year.first_day()).num_days().max(0);
+        usize::try_from(days_in).unwrap_or(0).min(days.len())
+    };
+    let ends = spans().filter_map(|span| span.end?.succ_opt());
+    let mut bounds: Vec<usize> = spans().map(|span| span.start).chain(ends).map(place).collect();
+    bounds.extend([0, days.len()]);
+    bounds.sort_unstable();
+    bounds.dedup();
+    let weekday = year.first_day().weekday().num_days_from_monday() as usize;
+    for bounds in bounds.windows(2) {
+        let (from, to) = (bounds[0], bounds[1]);
+        let date = year.first_day() + Days::new(from as u64);
+        let Some(at) = home(spans().filter(|span| span.on_roll(date)), date) else {
+            continue;
+        };
+        let known = calendars.of(at.school).year(year);
+        let kinds = known.map_or(&[][..], |known| known.days.as_slice());
+        for (day, kind) in days[from..to].iter_mut().zip(kinds.get(from..).unwrap_or_default()) {
+            if *kind == DayKind::School.byte() {
+                *day = OPEN | MAY_OPEN;
             }
-            for place in 0..of.sessions() / 2 {
-                let date = of.first_day() + Days::new(place as u64);
-                let mut halves = [Marked::default(), Marked::default()];
-                if 2 * place < longest {
-                    for (half, marked) in halves.iter_mut().enumerate() {
-                        for marks in &registers {
-                            let mark = marks.get(2 * place + half).copied().unwrap_or(0);
-                            match AttendanceCode::from_byte(mark) {
-                                Some(code) if code.category().possible() => marked.possible.push(code),
-                                Some(_) => marked.other = true,
-                                None => {}
-                            }
-                        }
-                    }
+        }
+        if known.is_none_or(|known| !known.given) {
+            for (place, day) in days[from..to].iter_mut().enumerate() {
+                if (weekday + from + place) % 7 < 5 {
+                    *day |= MAY_OPEN;
                 }
-                let spans = record.enrolments.iter().map(|enrolment| &enrolment.span);
-                let on_roll = spans.filter(|span| span.on_roll(date));
-                let school = home(on_roll, date).map(|span| span.school);
-                let calendar = school.map(|school| calendars.of(school));
-                let open = calendar.is_some_and(|calendar| calendar.is_open(date));
-                let drawn = calendar.is_some_and(|calendar| calendar.year(of).is_none_or(|year| !year.given));
-                days.push(Day {
-                    date,
-                    halves,
-                    open,
-                    may_open: open || (drawn && date.weekday().number_from_monday() <= 5),
-                    week: 0,
-                });
             }
         }
-        number_weeks(&mut days);
-        Timeline { year, days }
-    }
-
-    /// The sessions of the days from one to another, both included, in order.
-    pub fn sessions(&self, from: NaiveDate, to: NaiveDate) -> impl Iterator<Item = SessionOf<'_>> {
-        let days = self.days.iter().filter(move |day| day.date >= from && day.date <= to);
-        days.flat_map(|day| {
-            let halves = [SessionHalf::Am, SessionHalf::Pm].into_iter().zip(&day.halves);
-            halves.map(move |(half, marked)| SessionOf {
-                session: Session { date: day.date, half },
-                day,
-                marked,
-            })
-        })
-    }
-
-    /// The sessions of the academic year, up to a day.
-    pub fn sessions_of_year(&self, to: NaiveDate) -> impl Iterator<Item = SessionOf<'_>> {
-        self.sessions(self.year.first_day(), to)
     }
 }
 
-fn number_weeks(days: &mut [Day]) {
-    let mut week = 0;
-    let mut from = 0;
-    while from < days.len() {
-        let monday = monday_of(days[from].date);
-        let to = days[from..].iter().position(|day| monday_of(day.date) != monday);
-        let to = to.map_or(days.len(), |length| from + length);
-        week += i32::from(days[from..to].iter().any(|day| day.open));
-        for day in &mut days[from..to] {
-            day.week = week;
-        }
-        from = to;
-    }
+/// The numbers of school weeks, which are only ever compared with each other. A week that is none has that of the one before.
+pub(super) struct Weeks {
+    /// How many days lie between the Monday of the first week and the first day.
+    before_monday: usize,
+    numbers: Vec<i32>,
 }
 
-/// Whether a code is one of unauthorised absence: G, N, O or U.
-pub(super) fn unauthorised(code: AttendanceCode) -> bool {
-    code.category() == Category::UnauthorisedAbsence
+impl Weeks {
+    /// The number of the week of a day.
+    pub fn of(&self, place: usize) -> i32 {
+        let week = (place + self.before_monday) / 7;
+        self.numbers.get(week).or(self.numbers.last()).copied().unwrap_or(0)
+    }
 }

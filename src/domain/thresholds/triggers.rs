@@ -1,14 +1,15 @@
 //! The other triggers of a policy.
 
-use chrono::NaiveDate;
+use chrono::{Days, NaiveDate};
 
-use super::timeline::{SessionOf, Timeline};
+use super::marks::Classes;
+use super::timeline::Timeline;
 use super::{Threshold, ThresholdKind};
 use crate::domain::calendar::monday_of;
 use crate::domain::policy::Trigger;
 use crate::domain::session::Session;
 
-pub(super) fn thresholds(timeline: &Timeline, trigger: Trigger, as_of: NaiveDate) -> Vec<Threshold> {
+pub(super) fn thresholds(timeline: &Timeline<'_>, trigger: Trigger, as_of: NaiveDate) -> Vec<Threshold> {
     match trigger {
         Trigger::AbsencesInRow { sessions } => absences_in_row(timeline, usize::from(sessions.max(1)), as_of),
         Trigger::Spells { spells, school_weeks } => {
@@ -18,27 +19,20 @@ pub(super) fn thresholds(timeline: &Timeline, trigger: Trigger, as_of: NaiveDate
     }
 }
 
-/// A run of missed possible sessions.
-struct Spell {
-    week: i32,
-    sessions: Vec<Session>,
-}
-
-/// Spells are divided by attendance, and by an unmarked session of a school day; what was not possible divides nothing.
-fn spells(timeline: &Timeline, as_of: NaiveDate) -> Vec<Spell> {
-    let mut spells: Vec<Spell> = Vec::new();
+/// The sessions of each run of missed possible sessions. Runs are divided by attendance, and by an unmarked session of a school
+/// day; what was not possible divides nothing.
+fn spells(timeline: &Timeline<'_>, as_of: NaiveDate) -> Vec<Vec<Session>> {
+    let (line, year) = (&timeline.line, timeline.year());
+    let mut spells: Vec<Vec<Session>> = Vec::new();
     let mut goes_on = false;
-    for of in timeline.sessions_of_year(as_of) {
-        let missed = of.marked.possible.len() - of.marked.attended();
-        if of.marked.attended() > 0 || (of.marked.nothing() && of.day.open) {
+    for place in 0..year.sessions_to(as_of).min(line.length()) {
+        let marked = line.at(place);
+        if marked.meets(Classes::ATTENDED) || (goes_on && marked.nothing() && timeline.days().is_open(place / 2)) {
             goes_on = false;
-        } else if missed > 0 {
+        } else if marked.meets(Classes::POSSIBLE) {
             match spells.last_mut() {
-                Some(spell) if goes_on => spell.sessions.push(of.session),
-                _ => spells.push(Spell {
-                    week: of.day.week,
-                    sessions: vec![of.session],
-                }),
+                Some(spell) if goes_on => spell.push(year.session_at(place)),
+                _ => spells.push(vec![year.session_at(place)]),
             }
             goes_on = true;
         }
@@ -46,33 +40,33 @@ fn spells(timeline: &Timeline, as_of: NaiveDate) -> Vec<Spell> {
     spells
 }
 
-fn absences_in_row(timeline: &Timeline, sessions: usize, as_of: NaiveDate) -> Vec<Threshold> {
+fn absences_in_row(timeline: &Timeline<'_>, sessions: usize, as_of: NaiveDate) -> Vec<Threshold> {
     let spells = spells(timeline, as_of);
     let reached = spells.iter().filter_map(|spell| {
         Some(Threshold {
             kind: ThresholdKind::AbsencesInRow,
-            proved_by: *spell.sessions.get(sessions - 1)?,
-            sessions: spell.sessions[..sessions].to_vec(),
+            proved_by: *spell.get(sessions - 1)?,
+            sessions: spell[..sessions].to_vec(),
         })
     });
     reached.collect()
 }
 
-fn spells_in_period(timeline: &Timeline, needed: usize, weeks: i32, as_of: NaiveDate) -> Vec<Threshold> {
+fn spells_in_period(timeline: &Timeline<'_>, needed: usize, weeks: i32, as_of: NaiveDate) -> Vec<Threshold> {
     let mut found = Vec::new();
     let mut window: Vec<(i32, Session)> = Vec::new();
     let mut raised = false;
-    for spell in spells(timeline, as_of) {
-        window.retain(|(week, _)| spell.week - week < weeks);
-        if window.is_empty() {
-            raised = false;
-        }
-        window.push((spell.week, spell.sessions[0]));
+    let numbers = timeline.days().weeks();
+    for first in spells(timeline, as_of).iter().filter_map(|spell| spell.first()) {
+        let week = numbers.of(timeline.days().place(first.date));
+        window.retain(|(earlier, _)| week - earlier < weeks);
+        raised &= !window.is_empty();
+        window.push((week, *first));
         if window.len() >= needed && !raised {
             raised = true;
             found.push(Threshold {
                 kind: ThresholdKind::Spells,
-                proved_by: spell.sessions[0],
+                proved_by: *first,
                 sessions: window.iter().map(|(_, session)| *session).collect(),
             });
         }
@@ -80,46 +74,59 @@ fn spells_in_period(timeline: &Timeline, needed: usize, weeks: i32, as_of: Naive
     found
 }
 
+/// The possible sessions of a school week.
+struct Week {
+    number: i32,
+    attended: u64,
+    sessions: Vec<Session>,
+    /// More than sessions, where two schools marked one.
+    possible: u64,
+}
+
 /// A week that is over, beside the school week with possible sessions before it.
-fn week_falls(timeline: &Timeline, tenths: u64, as_of: NaiveDate) -> Vec<Threshold> {
-    let mut weeks: Vec<(i32, u64, u64, Vec<Session>)> = Vec::new();
-    let counted = timeline
-        .sessions_of_year(as_of)
-        .filter(|of| !of.marked.possible.is_empty());
-    for SessionOf { session, day, marked } in counted {
-        if weeks.last().is_none_or(|(week, ..)| *week != day.week) {
-            weeks.push((day.week, 0, 0, Vec::new()));
+fn week_falls(timeline: &Timeline<'_>, tenths: u64, as_of: NaiveDate) -> Vec<Threshold> {
+    let (line, year, days) = (&timeline.line, timeline.year(), timeline.days());
+    let numbers = days.weeks();
+    let mut weeks: Vec<Week> = Vec::new();
+    for place in 0..year.sessions_to(as_of).min(line.length()) {
+        let possible = line.times(place, Classes::POSSIBLE) as u64;
+        if possible == 0 {
+            continue;
         }
-        if let Some((_, attended, possible, sessions)) = weeks.last_mut() {
-            *attended += marked.attended() as u64;
-            *possible += marked.possible.len() as u64;
-            sessions.push(session);
+        let number = numbers.of(place / 2);
+        if weeks.last().is_none_or(|week| week.number != number) {
+            weeks.push(Week {
+                number,
+                attended: 0,
+                sessions: Vec::new(),
+                possible: 0,
+            });
+        }
+        if let Some(week) = weeks.last_mut() {
+            week.attended += line.times(place, Classes::ATTENDED) as u64;
+            week.possible += possible;
+            week.sessions.push(year.session_at(place));
         }
     }
     // The week of the day is over once no session of it is to come.
     let monday = monday_of(as_of);
-    let goes_on = timeline.days.iter().any(|day| {
-        let to_come = day.date > as_of || (day.date == as_of && day.halves[1].nothing());
-        to_come && day.may_open && monday_of(day.date) == monday
-    });
-    let is_current = |sessions: &[Session]| sessions.last().is_some_and(|last| monday_of(last.date) == monday);
-    if goes_on && weeks.last().is_some_and(|(.., sessions)| is_current(sessions)) {
+    let today = days.place(as_of);
+    let sunday = days.place(monday + Days::new(6));
+    let afternoon_to_come = days.may_open(today) && line.at(2 * today + 1).nothing();
+    let goes_on = afternoon_to_come || (today + 1..=sunday).any(|place| days.may_open(place));
+    let is_current = |week: &Week| week.sessions.last().is_some_and(|last| monday_of(last.date) == monday);
+    if goes_on && weeks.last().is_some_and(is_current) {
         weeks.pop();
     }
     let falls = weeks.windows(2).filter_map(|pair| {
-        let [
-            (before_week, before_attended, before_possible, _),
-            (week, attended, possible, sessions),
-        ] = pair
-        else {
-            return None;
-        };
-        let fell = before_attended * possible >= attended * before_possible
-            && (before_attended * possible - attended * before_possible) * 1000 >= tenths * possible * before_possible;
-        (week - before_week == 1 && fell).then(|| Threshold {
+        let [before, week] = pair else { return None };
+        // Shares are compared by cross-multiplication.
+        let (was, is) = (before.attended * week.possible, week.attended * before.possible);
+        let fell = was >= is && (was - is) * 1000 >= tenths * week.possible * before.possible;
+        (week.number - before.number == 1 && fell).then(|| Threshold {
             kind: ThresholdKind::WeekFall,
-            proved_by: sessions.last().copied().unwrap_or(sessions[0]),
-            sessions: sessions.clone(),
+            proved_by: week.sessions.last().copied().unwrap_or(week.sessions[0]),
+            sessions: week.sessions.clone(),
         })
     });
     falls.collect()

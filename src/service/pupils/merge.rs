@@ -154,7 +154,7 @@ impl Service {
         let episodes = merges::episodes_of(transaction, trust, merged).await?;
         let numbered = numbered(&row, &episodes);
         let held = holds::of_pupils(transaction, trust, &[merged]).await?;
-        let notices = thresholds::notices(transaction, trust, Some(&[merged]), None, i64::MAX).await?;
+        let notices = thresholds::notices(transaction, trust, Some(merged), None, i64::MAX).await?;
         let merge = Merge {
             merge_id: Uuid::now_v7(),
             survivor_id: survivor,

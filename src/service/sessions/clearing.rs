@@ -88,7 +88,7 @@ pub(in crate::service) async fn clear_after(
     let days = calendars::note_sessions(transaction, trust, &notes, moment.today).await?;
     if !days.is_empty() {
         let timeline = timeline_of(transaction, trust).await?;
-        thresholds::thresholds_of_schools(transaction, trust, &timeline, &days, moment, request_id).await?;
+        thresholds::of_schools(transaction, trust, &timeline, &days, moment, request_id).await?;
     }
     Ok(count)
 }

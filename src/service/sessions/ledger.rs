@@ -1,6 +1,7 @@
 //! The ledger of one batch: the pupils it locked, their registers, and what the batch claims of each.
 
 mod sessions;
+mod thresholds;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -9,16 +10,15 @@ use chrono::NaiveDate;
 use uuid::Uuid;
 
 use super::{Correction, SessionItem};
-use crate::domain::code::AttendanceCode;
 use crate::domain::identifiers::{SchoolId, TrustId};
 use crate::domain::pupil::{EnrolmentKind, EnrolmentSpan, home};
 use crate::domain::register::{CLEAR, Change, LEAVE, merge, next_mark_after};
 use crate::domain::session::AcademicYear;
 use crate::domain::tally::Tally;
+use crate::domain::thresholds::Classes;
 use crate::service::ServiceError;
 use crate::service::error::Rejection;
 use crate::service::judging::{Judging, Moment};
-use crate::service::thresholds::Touched;
 use crate::store::calendars::{SchoolYear, SessionNotes};
 use crate::store::registers::{self, EnrolmentRegister, FirstEntries, RegisterWrite, RegisterWrites, Window};
 use crate::store::revisions::RevisionWrite;
@@ -35,8 +35,6 @@ struct Claim<'a> {
 struct PupilEntry {
     row: StageRow,
     enrolments: std::ops::Range<usize>,
-    /// Whether something was written that can bring a threshold about, undo it or move it.
-    near_threshold: bool,
 }
 
 struct EnrolmentEntry {
@@ -60,13 +58,19 @@ struct RegisterEntry<'a> {
     /// The first place of `bytes`.
     offset: usize,
     bytes: Vec<u8>,
+    /// The counts as they were stored.
+    tally_before: Tally,
     /// The counts of what lies outside `bytes`.
     tally_outside: Tally,
+    /// Whether there were marks that the stored counts leave out.
+    ahead_before: bool,
     /// The stored date of the first mark that the counts leave out, where it is still ahead.
     next_mark_on: Option<NaiveDate>,
     claims: Vec<Claim<'a>>,
     /// The earliest place written.
     touched_from: Option<usize>,
+    /// What the marks are that were entered where there was none.
+    entered: Classes,
     first_entry_runs: Vec<(u16, u16)>,
 }
 
@@ -80,6 +84,8 @@ pub(super) struct Merged {
 pub(super) struct Ledger<'a> {
     moment: Moment,
     window: Window,
+    /// The years whose registers were loaded.
+    years: BTreeSet<AcademicYear>,
     pupils: Vec<PupilEntry>,
     places: HashMap<Uuid, usize>,
     enrolments: Vec<EnrolmentEntry>,
@@ -94,11 +100,13 @@ impl<'a> Ledger<'a> {
         rows: Vec<StageRow>,
         loaded: Vec<EnrolmentRegister>,
         window: Window,
+        years: BTreeSet<AcademicYear>,
         moment: Moment,
     ) -> Result<Ledger<'a>, StoreError> {
         let mut ledger = Ledger {
             moment,
             window,
+            years,
             places: rows
                 .iter()
                 .enumerate()
@@ -120,11 +128,7 @@ impl<'a> Ledger<'a> {
                 }
             }
             let enrolments = from..ledger.enrolments.len();
-            ledger.pupils.push(PupilEntry {
-                row,
-                enrolments,
-                near_threshold: false,
-            });
+            ledger.pupils.push(PupilEntry { row, enrolments });
         }
         Ok(ledger)
     }
@@ -180,10 +184,13 @@ impl<'a> Ledger<'a> {
             length: usize::try_from(length).unwrap_or_default(),
             offset,
             bytes: part,
+            tally_before: stored,
             tally_outside,
+            ahead_before: found.next_mark_on.is_some(),
             next_mark_on: found.next_mark_on.filter(|date| !whole && *date > today),
             claims: Vec::new(),
             touched_from: None,
+            entered: Classes::default(),
             first_entry_runs: Vec::new(),
         });
         self.enrolments[enrolment].registers.push(place);
@@ -229,10 +236,13 @@ impl<'a> Ledger<'a> {
                     length: 0,
                     offset: self.window.offset,
                     bytes: Vec::new(),
+                    tally_before: Tally::default(),
                     tally_outside: Tally::default(),
+                    ahead_before: false,
                     next_mark_on: None,
                     claims: Vec::new(),
                     touched_from: None,
+                    entered: Classes::default(),
                     first_entry_runs: Vec::new(),
                 });
                 let place = self.registers.len() - 1;
@@ -329,10 +339,7 @@ impl<'a> Ledger<'a> {
                     &diff,
                     self.moment.today,
                 );
-                let pupil = &mut self.pupils[entry.pupil];
-                let behind = diff.touched.is_some_and(|(from, _)| from < register.length);
-                pupil.near_threshold |=
-                    behind || !diff.changes.is_empty() || claim.marks.iter().any(|mark| decides_threshold(*mark));
+                register.entered |= register.classes_of(&diff.first_entry_runs);
                 if let Some((from, _)) = diff.touched {
                     register.touched_from = Some(register.touched_from.map_or(from, |known| known.min(from)));
                 }
@@ -351,36 +358,6 @@ impl<'a> Ledger<'a> {
             }
         }
         results
-    }
-
-    /// What was written, as far as thresholds are concerned. Of a pupil with several registers in a year, what is the end of one
-    /// may be the middle of another.
-    pub(super) fn touched(&self) -> Touched {
-        let mut touched = Touched::default();
-        for pupil in &self.pupils {
-            let registers = || {
-                let entries = &self.enrolments[pupil.enrolments.clone()];
-                entries
-                    .iter()
-                    .flat_map(|entry| &entry.registers)
-                    .map(|place| &self.registers[*place])
-            };
-            let written = registers().filter_map(|register| Some((register.year, register.touched_from?)));
-            let Some(from) = written.clone().map(|(year, place)| year.session_at(place)).min() else {
-                continue;
-            };
-            let several = written
-                .clone()
-                .any(|(year, _)| registers().filter(|other| other.year == year).count() > 1);
-            touched.from = Some(touched.from.map_or(from, |known| known.min(from)));
-            let of = if pupil.near_threshold || several {
-                &mut touched.near
-            } else {
-                &mut touched.others
-            };
-            of.push(pupil.row.pupil_id);
-        }
-        touched
     }
 
     /// The marks that were changed.
@@ -449,6 +426,7 @@ impl<'a> Ledger<'a> {
                 std::mem::take(&mut register.bytes)
             };
             register.tally_outside = tally;
+            register.next_mark_on = next_mark_on;
             let part = register.stored && !register.whole;
             if part {
                 // What is left off at the end is written as no mark: a mark there may have been taken away.
@@ -600,6 +578,24 @@ impl RegisterEntry<'_> {
         self.tally_outside + Tally::of_marks(counted(&self.bytes, self.offset, self.year, today))
     }
 
+    /// What the marks of some runs of places are, which lie within `bytes`.
+    fn classes_of(&self, runs: &[(u16, u16)]) -> Classes {
+        if self.length == 0 {
+            // Not worth a look where everything is new.
+            return Classes::EVERY;
+        }
+        let marks = runs.iter().filter_map(|(from, length)| {
+            let from = usize::from(*from).checked_sub(self.offset)?;
+            self.bytes.get(from..from + usize::from(*length))
+        });
+        marks.fold(Classes::default(), |found, marks| found | Classes::of_marks(marks))
+    }
+
+    /// Whether it has marks after a day, once the writes were taken.
+    fn has_marks_ahead(&self, today: NaiveDate) -> bool {
+        self.next_mark_on.is_some() || self.offset + self.bytes.len() > self.year.sessions_to(today)
+    }
+
     /// The date of the first mark after a day.
     fn next_mark_on(&self, today: NaiveDate) -> Option<NaiveDate> {
         let in_bytes = if self.offset == 0 {
@@ -629,11 +625,6 @@ impl RegisterEntry<'_> {
             })
             .map(|(place, _)| place)
     }
-}
-
-/// Whether a mark counts towards a statutory threshold: illness, and unauthorised absence.
-fn decides_threshold(mark: u8) -> bool {
-    mark == AttendanceCode::I.byte() || Tally::of_mark(mark).unauthorised > 0
 }
 
 /// The part of `bytes`, which begin at `offset`, that is dated up to a day.

@@ -6,7 +6,7 @@ mod lists;
 mod placing;
 mod reconciling;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -16,6 +16,7 @@ use super::error::{FieldViolation, Rejection, Warning};
 use super::identities::Identities;
 use super::judging::{Judging, Moment};
 use super::recorded::{self, Recorded, Request};
+use super::thresholds::batch::MarksOfBatch;
 use super::transaction::{finish, retry};
 use super::{Service, ServiceError, thresholds};
 use crate::domain::code::AttendanceCode;
@@ -23,6 +24,7 @@ use crate::domain::identifiers::{PupilId, PupilKey, SchoolKey, TrustId};
 use crate::domain::person::Person;
 use crate::domain::register::{CLEAR, LEAVE};
 use crate::domain::session::{AcademicYear, Session, SessionHalf};
+use crate::domain::thresholds::Bounds;
 use crate::store::calendars::{self, SchoolYear};
 use crate::store::pupils::resolve_identifiers;
 use crate::store::revisions::{self, RevisionWrite};
@@ -182,11 +184,17 @@ impl Service {
         let mut days = calendars::note_sessions(transaction, trust, &session_notes, moment.today).await?;
         days.retain(|days| !closed.contains_key(&(days.school, days.year)));
         judging.corrected(revisions.iter().map(|revision| revision.pupil_id));
-        let touched = ledger.touched();
+        let (bounds, named) = (Bounds::of(judging.timeline()), batch.request_id);
+        let marks = MarksOfBatch {
+            touched: ledger.touched(&bounds),
+            loaded: ledger.loaded_years(),
+            in_memory: ledger.holds_every_mark(),
+            record: |place| ledger.record(place),
+        };
+        let timeline = judging.timeline();
+        thresholds::batch::raise(transaction, trust, timeline, &bounds, marks, moment, named).await?;
+        thresholds::of_schools(transaction, trust, timeline, &days, moment, named).await?;
         ledger.judge(transaction, trust, &mut judging).await?;
-        let (timeline, named) = (judging.timeline(), batch.request_id);
-        thresholds::thresholds_of_batch(transaction, trust, timeline, touched, moment, named).await?;
-        thresholds::thresholds_of_schools(transaction, trust, timeline, &days, moment, named).await?;
         outcome.transitions = judging.transitions();
         Ok(Taken {
             outcome,
@@ -242,12 +250,12 @@ impl Work {
         ids.sort_unstable();
         ids.dedup();
         let rows = stages::lock(transaction, trust, &ids).await?;
-        let years: HashSet<i16> = batch.items.iter().map(|item| item.year.start_year()).collect();
+        let mut years: BTreeSet<AcademicYear> = batch.items.iter().map(|item| item.year).collect();
+        years.insert(moment.year);
         let window = placing::window_of(&batch.items);
-        let mut load_years: Vec<i16> = years.into_iter().collect();
-        load_years.push(moment.year.start_year());
+        let load_years: Vec<i16> = years.iter().map(|year| year.start_year()).collect();
         let loaded = registers::load(transaction, trust, &ids, &load_years, window, moment.today).await?;
-        let mut ledger = Ledger::new(rows, loaded, window, moment)?;
+        let mut ledger = Ledger::new(rows, loaded, window, years, moment)?;
         for (item, pupil) in batch.items.iter().zip(resolved) {
             let school = match item.school.as_ref().or(batch.school.as_ref()) {
                 None => None,

@@ -94,8 +94,7 @@ impl Service {
                 Some(key) => Some(existing_pupil(&mut transaction, trust, key).await?.0),
                 None => None,
             };
-            let of = pupil.as_ref().map(std::slice::from_ref);
-            Ok(store::notices(&mut transaction, trust, of, page.after, one_more(page.size)).await?)
+            Ok(store::notices(&mut transaction, trust, pupil, page.after, one_more(page.size)).await?)
         }
         .await;
         let rows = finish(transaction, listed).await?;
