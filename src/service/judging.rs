@@ -271,7 +271,9 @@ impl Judging {
     fn outcome_of(&self, row: &StageRow, assessment: &Assessment) -> Outcome {
         let first_day = self.moment.year.first_day();
         let raised = self.raised.get(&row.pupil_id).map_or(&[][..], Vec::as_slice);
-        let retracted = never_reached(raised, assessment).map(|(episode, reached)| (episode.episode, reached));
+        let retracted = reached_in(raised, assessment)
+            .filter(|(episode, reached)| i16::from(reached.number()) < episode.raised_to)
+            .map(|(episode, reached)| (episode.episode, reached));
         let policy_judges_part = assessment.tally != assessment.year_tally || assessment.window_from != first_day;
         Outcome {
             stage: assessment.stage,
@@ -464,10 +466,9 @@ impl Judging {
     }
 }
 
-/// The episodes of a pupil's year in which stages were raised that were never reached up to the day of the assessment, each with
-/// the stage of greatest need that was. An episode decides up to the day before a later one began: two of them may go side by
-/// side where two pupils were made one.
-fn never_reached<'e>(
+/// The episodes of a pupil's year, each with the stage of greatest need that was reached in it up to the day of the assessment. An
+/// episode decides up to the day before a later one began: two of them may go side by side where two pupils were made one.
+fn reached_in<'e>(
     raised: &'e [RaisedEpisode],
     assessment: &'e Assessment,
 ) -> impl Iterator<Item = (&'e RaisedEpisode, Stage)> {
@@ -476,10 +477,9 @@ fn never_reached<'e>(
         let next = later.filter(|started_on| *started_on > episode.started_on).min();
         next.map_or(assessment.as_of, |next| next.pred_opt().unwrap_or(next))
     };
-    raised.iter().filter_map(move |episode| {
-        let reached = assessment.peak(episode.started_on, end_of(episode));
-        (i16::from(reached.number()) < episode.raised_to).then_some((episode, reached))
-    })
+    raised
+        .iter()
+        .map(move |episode| (episode, assessment.peak(episode.started_on, end_of(episode))))
 }
 
 /// Judges pupils anew in a transaction in which something other than marks changed: enrolments, holds, calendars, policies,
