@@ -141,7 +141,7 @@ impl Service {
         for found in &counted {
             let school = found.home_school.map(SchoolId);
             let counts_decided = before.at(moment.today, school).policy.decides_by_counts();
-            if !counts_decided || !judging.decided_by_counts(found.has_holds, || school) {
+            if !counts_decided || !judging.counts_decide(found.has_holds, || school) {
                 by_record.push(found.pupil_id);
             } else if judging.stage_of(found.tally, || school) != found.stage {
                 movers.insert(found.pupil_id, (found.tally, school));

@@ -21,7 +21,7 @@ use crate::store::revisions::{self, RevisionWrite};
 const SESSIONS_NAMED_MAX: usize = 10;
 
 /// Takes away the marks of an enrolment after a day, each with the correction as a revision, and returns how many they were.
-/// The pupil must be locked, and is to be judged afterwards.
+/// The pupil must be locked, and is to be judged afterwards, in every year from that day on.
 ///
 /// # Errors
 /// `Precondition` where there are any and no correction is given: it names them.

@@ -454,7 +454,25 @@ impl<'a> Ledger<'a> {
         writes
     }
 
-    /// Judges the pupils whose register of the current year was touched. Comes after the registers were written.
+    /// The pupils who had an episode before, by each earlier year of which a register was touched.
+    fn touched_earlier(&self) -> BTreeMap<AcademicYear, Vec<StageRow>> {
+        let mut touched: BTreeMap<AcademicYear, Vec<StageRow>> = BTreeMap::new();
+        for pupil in self.pupils.iter().filter(|pupil| pupil.row.last_episode > 0) {
+            let registers = self.enrolments[pupil.enrolments.clone()]
+                .iter()
+                .flat_map(|entry| &entry.registers)
+                .map(|place| &self.registers[*place]);
+            let written = registers.filter(|register| register.touched_from.is_some());
+            let years: BTreeSet<AcademicYear> = written.map(|register| register.year).collect();
+            for year in years.into_iter().filter(|year| *year < self.moment.year) {
+                touched.entry(year).or_default().push(pupil.row.clone());
+            }
+        }
+        touched
+    }
+
+    /// Judges the pupils of whom a register of the current year or an earlier one was touched. Comes after the registers were
+    /// written.
     pub(super) async fn judge(
         self,
         transaction: &mut TrustTransaction,
@@ -467,6 +485,7 @@ impl<'a> Ledger<'a> {
         let counted = year.sessions_to(today);
         let mut later = Vec::new();
         let mut by_record = Vec::new();
+        let earlier = self.touched_earlier();
         for pupil in self.pupils {
             let of_year: Vec<&RegisterEntry<'_>> = self.enrolments[pupil.enrolments.clone()]
                 .iter()
@@ -490,7 +509,10 @@ impl<'a> Ledger<'a> {
             // What was raised may turn out never to have been reached.
             let spans = &self.enrolments[pupil.enrolments.clone()];
             let school = || home(spans.iter().map(|entry| &entry.span), today).map(|span| span.school);
-            if !judging.decided_by_counts(row.has_holds, school) || (behind && row.episode > 0) {
+            // Who was at schools under different policies within the year has been judged by each in its time.
+            let moved =
+                judging.timeline().differs_by_school() && spans.iter().any(|span| span.school_id != spans[0].school_id);
+            if moved || !judging.decided_by_counts(&row, school) || (behind && row.episode > 0) {
                 by_record.push(row);
                 continue;
             }
@@ -542,7 +564,11 @@ impl<'a> Ledger<'a> {
                 }
             }
         }
-        judging.judge_locked(transaction, trust, &by_record).await
+        judging.judge_locked(transaction, trust, &by_record).await?;
+        for (year, rows) in earlier {
+            judging.judge_earlier_year(transaction, trust, year, &rows).await?;
+        }
+        Ok(())
     }
 }
 

@@ -13,23 +13,24 @@ use uuid::Uuid;
 
 use self::ledger::Ledger;
 use super::error::{FieldViolation, Rejection, Warning};
+use super::identities::Identities;
 use super::judging::{Judging, Moment};
 use super::recorded::{self, Recorded, Request};
 use super::thresholds::batch::MarksOfBatch;
 use super::transaction::{finish, retry};
 use super::{Service, ServiceError, thresholds};
 use crate::domain::code::AttendanceCode;
-use crate::domain::identifiers::{PupilKey, SchoolKey, TrustId};
+use crate::domain::identifiers::{PupilId, PupilKey, SchoolKey, TrustId};
 use crate::domain::person::Person;
 use crate::domain::register::{CLEAR, LEAVE};
 use crate::domain::session::{AcademicYear, Session, SessionHalf};
 use crate::domain::thresholds::Bounds;
 use crate::store::calendars::{self, SchoolYear};
-use crate::store::pupils::resolve_pupils;
+use crate::store::pupils::resolve_identifiers;
 use crate::store::revisions::{self, RevisionWrite};
 use crate::store::schools::resolve_schools;
 use crate::store::stages::{self, Cause};
-use crate::store::{StoreError, TrustTransaction, merges, registers};
+use crate::store::{TrustTransaction, registers};
 
 pub(super) use clearing::clear_after;
 pub use lists::{AbsenceKey, DoublyMarked, DoublyMarkedQuery, RegisterOfYear, RevisionQuery, UnexplainedAbsence};
@@ -136,11 +137,12 @@ impl Service {
             field: "batch.request_id",
             fingerprint: &batch.fingerprint,
         };
-        if let Some(earlier) = recorded::earlier(transaction, trust, request).await? {
+        let (earlier, identities) = recorded::earlier_with_identities(transaction, trust, request).await?;
+        if let Some(earlier) = earlier {
             return Ok(earlier);
         }
         let moment = self.moment();
-        let taken = self.take_batch(transaction, trust, batch, moment).await?;
+        let taken = self.take_batch(transaction, trust, batch, identities, moment).await?;
         let recorded = recorded::record(transaction, trust, request, taken.outcome, moment.now).await?;
         taken.judging.write(transaction, trust, Some(request.id)).await?;
         Ok(recorded)
@@ -148,19 +150,23 @@ impl Service {
 
     /// Writes a batch's marks, and judges the pupils: all of recording it but its record and what follows from the judging,
     /// which the caller writes last. What it comes to is known by then, so that the caller may still take everything back.
+    /// `identities` is the version of the trust's identities at the beginning: where it is another once the pupils are locked,
+    /// the batch begins anew.
     async fn take_batch(
         &self,
         transaction: &mut TrustTransaction,
         trust: TrustId,
         batch: &SessionBatch,
+        identities: i64,
         moment: Moment,
     ) -> Result<Taken, ServiceError> {
         let mut work = Work {
             rejections: batch.rejections.clone(),
         };
-        let mut ledger = work.open_ledger(transaction, trust, batch, moment).await?;
-        // After the locks: a policy that comes into force locks the pupils that it judges.
-        let mut judging = Judging::open(transaction, trust, moment, Cause::Marks).await?;
+        let identities = self.identities(transaction, trust, identities).await?;
+        let mut ledger = work.open_ledger(transaction, trust, batch, &identities, moment).await?;
+        // After the locks: a policy that comes into force locks the pupils that it judges, and so does who merges pupils.
+        let mut judging = Judging::open_resolved(transaction, trust, moment, Cause::Marks, identities.version).await?;
         let closed = calendars::closed_sessions(transaction, trust, &ledger.claimed_years()).await?;
         let (mut outcome, counts) = work.merge(&mut ledger, batch, &closed, self.limits.warnings_max);
         if batch.all_or_nothing && !outcome.rejections.is_empty() {
@@ -230,20 +236,20 @@ impl Work {
         transaction: &mut TrustTransaction,
         trust: TrustId,
         batch: &'a SessionBatch,
+        identities: &Identities,
         moment: Moment,
     ) -> Result<Ledger<'a>, ServiceError> {
-        let identities = merges::identity_version(transaction, trust).await?;
         let schools = resolve_all_schools(transaction, trust, batch).await?;
         let keys: Vec<PupilKey> = batch.items.iter().map(|item| item.pupil.clone()).collect();
-        let resolved = resolve_pupils(transaction, trust, &keys).await?;
+        let resolved = resolve_identifiers(transaction, trust, &keys).await?;
+        let resolved: Vec<Option<PupilId>> = resolved
+            .into_iter()
+            .map(|pupil| pupil.map(|pupil| identities.now(pupil)))
+            .collect();
         let mut ids: Vec<Uuid> = resolved.iter().flatten().map(|pupil| pupil.0).collect();
         ids.sort_unstable();
         ids.dedup();
         let rows = stages::lock(transaction, trust, &ids).await?;
-        if merges::identity_version(transaction, trust).await? != identities {
-            // While this waited for a pupil, the pupil became part of another: begin anew.
-            return Err(StoreError::Conflict.into());
-        }
         let mut years: BTreeSet<AcademicYear> = batch.items.iter().map(|item| item.year).collect();
         years.insert(moment.year);
         let window = placing::window_of(&batch.items);
