@@ -212,6 +212,9 @@ pub async fn standing(
     pupils: &[Uuid],
     since: AcademicYear,
 ) -> Result<Vec<EventRow>, StoreError> {
+    if pupils.is_empty() {
+        return Ok(Vec::new());
+    }
     let rows: Vec<EventColumns> = diesel::sql_query(
         "SELECT e.* FROM unnest($2) AS k(pupil_id)
          CROSS JOIN LATERAL (

@@ -60,6 +60,11 @@ impl TouchedPupil {
             half: SessionHalf::Am,
         }
     }
+
+    /// Whether an event that stands, as the latest session that proves one says by pupil, may be undone.
+    fn undoes_one_of(&self, proved: &HashMap<Uuid, Session>) -> bool {
+        proved.get(&self.pupil).is_some_and(|at| *at >= self.undoes_from())
+    }
 }
 
 /// The marks of a batch, as far as thresholds are concerned.
@@ -108,13 +113,8 @@ where
         Some(from) => store::pupils_proved_from(conn, trust, from).await?,
         None => HashMap::new(),
     };
-    let stands = |touched: &TouchedPupil| {
-        proved
-            .get(&touched.pupil)
-            .is_some_and(|at| *at >= touched.undoes_from())
-    };
     let mut candidates = batch.touched;
-    candidates.retain(|touched| touched.reach != Reach::Nothing || stands(touched));
+    candidates.retain(|touched| touched.reach != Reach::Nothing || touched.undoes_one_of(&proved));
     if candidates.is_empty() {
         return Ok(());
     }
@@ -145,11 +145,6 @@ where
 }
 
 impl Ground<'_> {
-    fn stands(&self, touched: &TouchedPupil) -> bool {
-        let proved = self.proved.get(&touched.pupil);
-        proved.is_some_and(|at| *at >= touched.undoes_from())
-    }
-
     /// Whether a record leaves it open that something was reached in a year in which something was written, or later.
     fn admits(&self, touched: &TouchedPupil, record: &PupilRecord<'_>) -> bool {
         let mut years = years_from(touched.since(), self.moment.year);
@@ -194,7 +189,7 @@ async fn raise_some(
     let mut asked = Vec::new();
     for (touched, record) in records {
         let bears = unauthorised_of(&record) > 0 || ground.others.iter().any(|year| *year > touched.since());
-        if ground.stands(&touched) || ground.admits(&touched, &record) {
+        if touched.undoes_one_of(&ground.proved) || ground.admits(&touched, &record) {
             let joined = !ground.others.is_empty() && bears;
             if joined { &mut with_others } else { &mut alone }.push((touched, record));
         } else if !ground.others.is_empty() && ground.may_join_others(&touched, &record) {
@@ -212,10 +207,11 @@ async fn raise_some(
     with_others.extend(asked.into_iter().filter(|(touched, _)| enough.contains(&touched.pupil)));
     let since = with_others.iter().map(|(touched, _)| touched.since()).min();
     add_marks(conn, trust, &mut with_others, &ground.others, since).await?;
-    with_others.retain(|(touched, record)| ground.stands(touched) || ground.admits(touched, record));
+    with_others.retain(|(touched, record)| touched.undoes_one_of(&ground.proved) || ground.admits(touched, record));
     let candidates = alone.into_iter().chain(with_others).map(|(touched, record)| Candidate {
         pupil: touched.pupil,
         years: years_from(touched.since(), ground.moment.year).collect(),
+        may_stand: touched.may_stand || ground.others.iter().any(|year| *year > touched.since()),
         record,
     });
     let candidates: Vec<Candidate<'_>> = candidates.collect();

@@ -26,6 +26,8 @@ pub(super) struct Candidate<'r> {
     pub pupil: Uuid,
     /// The years in which.
     pub years: Vec<AcademicYear>,
+    /// Whether any event may stand in them.
+    pub may_stand: bool,
     /// All marks of these years, and those of the years before with unauthorised absence.
     pub record: PupilRecord<'r>,
 }
@@ -83,6 +85,7 @@ pub(in crate::service) async fn reevaluate(
         let candidates = of.iter().map(|(pupil, years)| Candidate {
             pupil: *pupil,
             years: years.clone(),
+            may_stand: true,
             // Whoever has no enrolment any more has reached nothing.
             record: found.remove(pupil).unwrap_or_default(),
         });
@@ -154,10 +157,15 @@ pub(super) async fn changes_of(
     let births = store::births(conn, trust, &pupils).await?;
     let notices = store::notices_by_pupil(conn, trust, &pupils, moment.now).await?;
     let mut standing: HashMap<(Uuid, AcademicYear), Vec<EventRow>> = HashMap::new();
-    for event in store::standing(conn, trust, &pupils, *since).await? {
+    let may_stand = candidates.iter().filter(|candidate| candidate.may_stand);
+    let may_stand: Vec<Uuid> = may_stand.map(|candidate| candidate.pupil).collect();
+    for event in store::standing(conn, trust, &may_stand, *since).await? {
         standing.entry((event.pupil_id, event.year)).or_default().push(event);
     }
-    for Candidate { pupil, years, record } in candidates {
+    for Candidate {
+        pupil, years, record, ..
+    } in candidates
+    {
         for year in years {
             let as_of = moment.today.min(year.last_day());
             let policy = timeline.at(as_of, record.home_school(as_of));
