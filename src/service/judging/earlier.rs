@@ -39,12 +39,13 @@ impl Judging {
             let pupils: Vec<Uuid> = rows.iter().map(|row| row.pupil_id).collect();
             let found = records::records_of(transaction, trust, &pupils, &[year]).await?;
             let records: HashMap<Uuid, PupilRecord<'static>> = found.into_iter().collect();
-            self.load_rules(transaction, trust, rows.iter().copied(), records.values())
-                .await?;
+            let held = rows.iter().filter(|row| row.has_holds).map(|row| row.pupil_id);
+            let held: Vec<Uuid> = held.collect();
+            self.load_rules(transaction, trust, &held, records.values()).await?;
             let none = PupilRecord::default();
             for row in rows {
                 let record = records.get(&row.pupil_id).unwrap_or(&none);
-                let assessment = self.assess_on(row, record, year.last_day());
+                let assessment = self.assess_on(row.pupil_id, record, year.last_day());
                 let raised = raised.get(&row.pupil_id).map_or(&[][..], Vec::as_slice);
                 self.take_earlier_year(row, raised, &assessment)?;
             }
