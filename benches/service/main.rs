@@ -11,6 +11,7 @@ mod ingest_session;
 mod ingest_year;
 mod options;
 mod point_read;
+mod policy_change;
 mod report;
 mod rig;
 mod service;
@@ -35,6 +36,7 @@ const MEASUREMENTS: &[(&str, Measure)] = &[
     (ingest_year::NAME, |rig| Box::pin(ingest_year::measure(rig))),
     (ingest_session::NAME, |rig| Box::pin(ingest_session::measure(rig))),
     (point_read::NAME, |rig| Box::pin(point_read::measure(rig))),
+    (policy_change::NAME, |rig| Box::pin(policy_change::measure(rig))),
     (watch_delay::NAME, |rig| Box::pin(watch_delay::measure(rig))),
 ];
 

@@ -61,8 +61,9 @@ CREATE INDEX mark_revisions_by_session ON mark_revisions
 CREATE INDEX enrolments_subsidiary ON enrolments (trust_id, pupil_id) WHERE kind = 3;
 
 -- The whole of a school's registers for some dates. `content` is what was uploaded, kept while it waits for approval: a pupil
--- (16 bytes), the first place (2 bytes, big-endian), the number of marks (2 bytes) and the marks, pupil after pupil. `plan` is
--- what it does or would do, in numbers; `plan_number` names its rows in `reconciliation_pupils`.
+-- (16 bytes), the place of the item in the upload (4 bytes, big-endian), the first place (2 bytes), the number of marks (2
+-- bytes) and the marks, run after run. `plan` is what it does or would do, in numbers; `plan_number` names its rows in
+-- `reconciliation_pupils`.
 CREATE TABLE reconciliations (
     trust_id uuid NOT NULL,
     reconciliation_id uuid NOT NULL,

@@ -57,6 +57,11 @@ impl Freshness {
             gaps,
         }
     }
+
+    /// Whether the last session received is older than so many school days.
+    pub fn is_older_than(&self, school_days: u16) -> bool {
+        self.school_days_silent > u32::from(school_days)
+    }
 }
 
 /// How many school days lie after a day, up to and including another: by the calendar, and Monday to Friday in a year of which
@@ -75,12 +80,6 @@ pub fn school_days_after(calendar: &Calendar, last: Option<NaiveDate>, as_of: Na
     };
     let days = from.iter_days().take_while(|date| *date <= as_of);
     u32::try_from(days.filter(is_school_day).count()).unwrap_or(u32::MAX)
-}
-
-/// Whether what is known of a school is older than so many school days: whether there are more of them after the day of its
-/// last marks, `as_of` among them. A day later than `as_of` is as good as `as_of`.
-pub fn is_stale(calendar: &Calendar, last_marked_day: Option<NaiveDate>, as_of: NaiveDate, limit: u16) -> bool {
-    school_days_after(calendar, last_marked_day, as_of) > u32::from(limit)
 }
 
 #[cfg(test)]
@@ -119,28 +118,26 @@ mod tests {
     #[test]
     fn a_school_is_as_stale_as_the_school_days_since_its_last_marks() {
         let (calendar, friday) = (calendar(), Some(day("2025-09-12")));
+        let is_stale = |last, as_of, limit| school_days_after(&calendar, last, as_of) > limit;
         for (as_of, stale) in [
             ("2025-09-12", false),
             ("2025-09-14", false),
             ("2025-09-17", false),
             ("2025-09-18", true),
         ] {
-            assert_eq!(is_stale(&calendar, friday, day(as_of), 3), stale, "{as_of}");
+            assert_eq!(is_stale(friday, day(as_of), 3), stale, "{as_of}");
         }
-        assert!(is_stale(&calendar, friday, day("2025-09-15"), 0));
+        assert!(is_stale(friday, day("2025-09-15"), 0));
         assert!(
-            !is_stale(&calendar, Some(day("2025-10-24")), day("2025-11-30"), 0),
+            !is_stale(Some(day("2025-10-24")), day("2025-11-30"), 0),
             "a holiday is no silence"
         );
         assert!(
-            !is_stale(&calendar, Some(day("2025-12-24")), day("2025-09-15"), 0),
+            !is_stale(Some(day("2025-12-24")), day("2025-09-15"), 0),
             "marks entered ahead"
         );
-        assert!(
-            is_stale(&calendar, None, day("2025-09-04"), 3),
-            "nothing since the year began"
-        );
-        assert!(!is_stale(&calendar, None, day("2025-09-03"), 3));
+        assert!(is_stale(None, day("2025-09-04"), 3), "nothing since the year began");
+        assert!(!is_stale(None, day("2025-09-03"), 3));
     }
 
     #[test]

@@ -232,6 +232,12 @@ impl PolicyTimeline {
         self.first.policy.window != Window::YearToDate || all.any(|policy| policy.policy.window != Window::YearToDate)
     }
 
+    /// Whether some policy refuses to judge on data that is too old.
+    pub fn refuses_old_data(&self) -> bool {
+        let refuses = |policy: &&VersionedPolicy| policy.policy.stale_after_school_days.is_some();
+        self.every_policy().iter().any(refuses)
+    }
+
     /// Whether a school has or had a policy of its own.
     pub fn differs_by_school(&self) -> bool {
         self.activations

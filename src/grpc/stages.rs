@@ -316,6 +316,7 @@ fn to_pupil_stage(stage: PupilStage) -> pb::PupilStage {
         window_from: Some(to_date(stage.window_from)),
         hold_id: stage.hold_id.map(|hold| hold.to_string()).unwrap_or_default(),
         fall_waits: stage.fall_waits,
+        data_too_old: stage.data_too_old,
         enrolments: stage.enrolments.iter().map(to_enrolment_stage).collect(),
     }
 }
@@ -402,6 +403,7 @@ fn to_summary(summary: StageSummary) -> pb::StageSummary {
         severely_absent_enrolments: count(summary.enrolments.severe),
         last_session: summary.last_session.map(|session| to_session(session.into())),
         gap_days: count(summary.gap_days),
+        schools_with_data_too_old: count(summary.schools_too_old),
     }
 }
 

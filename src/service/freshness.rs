@@ -1,6 +1,6 @@
 //! How fresh each school's registers are.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use chrono::NaiveDate;
 use diesel_async::AsyncPgConnection;
@@ -15,6 +15,7 @@ use crate::domain::calendar::Calendar;
 use crate::domain::freshness::{Freshness, SILENT_AFTER_SCHOOL_DAYS};
 use crate::domain::identifiers::{SchoolId, SchoolKey, TrustId};
 use crate::domain::marked::MarkedSessions;
+use crate::domain::policy::PolicyTimeline;
 use crate::domain::session::AcademicYear;
 use crate::store::calendars;
 use crate::store::summaries::{SchoolName, school_names};
@@ -48,7 +49,7 @@ pub struct SchoolFreshness {
 impl SchoolFreshness {
     /// Whether it has fallen silent.
     pub fn is_silent(&self) -> bool {
-        self.freshness.school_days_silent > u32::from(self.silent_after)
+        self.freshness.is_older_than(self.silent_after)
     }
 }
 
@@ -78,6 +79,41 @@ pub(super) async fn freshness_of(
         (*school, (freshness, calendar.is_given(AcademicYear::clamped(today))))
     });
     Ok(fresh.collect())
+}
+
+/// Of some schools, those whose last session received is older on a day than their policy judges on.
+pub(super) async fn schools_too_old(
+    conn: &mut AsyncPgConnection,
+    trust: TrustId,
+    timeline: &PolicyTimeline,
+    schools: &[Uuid],
+    as_of: NaiveDate,
+) -> Result<HashSet<SchoolId>, ServiceError> {
+    let limited = schools
+        .iter()
+        .copied()
+        .filter(|school| limit(timeline, *school, as_of).is_some());
+    let limited: Vec<Uuid> = limited.collect();
+    if limited.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let fresh = freshness_of(conn, trust, &limited, as_of, 0).await?;
+    let found = fresh.into_iter();
+    let found = found.filter(|(school, (freshness, _))| too_old(timeline, *school, freshness, as_of));
+    Ok(found.map(|(school, _)| SchoolId(school)).collect())
+}
+
+/// On how many school days without a register a school's policy still judges; nothing for any number.
+fn limit(timeline: &PolicyTimeline, school: Uuid, as_of: NaiveDate) -> Option<u16> {
+    timeline
+        .at(as_of, Some(SchoolId(school)))
+        .policy
+        .stale_after_school_days
+}
+
+/// Whether a school's policy refuses to judge on what was received of it.
+pub(super) fn too_old(timeline: &PolicyTimeline, school: Uuid, freshness: &Freshness, as_of: NaiveDate) -> bool {
+    limit(timeline, school, as_of).is_some_and(|limit| freshness.is_older_than(limit))
 }
 
 impl Service {
@@ -112,8 +148,7 @@ impl Service {
             let (freshness, calendar_given) = fresh
                 .remove(&school.school_id)
                 .ok_or(ServiceError::NotFound(Resource::School))?;
-            let policy = timeline.at(moment.today, Some(SchoolId(school.school_id)));
-            let of_policy = policy.policy.stale_after_school_days;
+            let of_policy = limit(&timeline, school.school_id, moment.today);
             found.push(SchoolFreshness {
                 school,
                 freshness,

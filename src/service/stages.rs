@@ -1,11 +1,12 @@
 //! Which stage a pupil is at, and why.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, NaiveDate, Utc};
 use uuid::Uuid;
 
 use super::error::Resource;
+use super::freshness::schools_too_old;
 use super::history::record_known_at;
 use super::judging::{Moment, timeline_of};
 use super::transaction::{existing_pupil, finish};
@@ -13,7 +14,7 @@ use super::{Page, PageOf, Service, ServiceError, one_more};
 use crate::domain::assessment::{EnrolmentAssessment, Rules, assess};
 use crate::domain::code::{AttendanceCode, Category};
 use crate::domain::identifiers::{PupilKey, SchoolId, SchoolKey, TrustId};
-use crate::domain::policy::{Scope, VersionedPolicy};
+use crate::domain::policy::{PolicyTimeline, Scope, VersionedPolicy};
 use crate::domain::register::tally_to;
 use crate::domain::session::{AcademicYear, london_date};
 use crate::domain::stage::{Band, Judgement, Stage, StageMove};
@@ -44,6 +45,8 @@ pub struct PupilStage {
     pub hold_id: Option<Uuid>,
     /// Whether the counts give a stage of lesser need and the fall waits for a person.
     pub fall_waits: bool,
+    /// Whether the policy refuses to judge: what was last received of the pupil's school is too old.
+    pub data_too_old: bool,
     /// Each enrolment, under a policy that judges them alone, where one pupil was asked for.
     pub enrolments: Vec<EnrolmentAssessment>,
     /// The first day since which the pupil has been at the stage without a break.
@@ -239,7 +242,12 @@ fn band_in_words(band: &Band) -> String {
     }
 }
 
-fn pupil_stage(found: StageWithTally, policy: &VersionedPolicy, moment: Moment) -> Result<PupilStage, StoreError> {
+fn pupil_stage(
+    found: StageWithTally,
+    policy: &VersionedPolicy,
+    data_too_old: bool,
+    moment: Moment,
+) -> Result<PupilStage, StoreError> {
     let tally = found.row.judged.tally().unwrap_or(found.tally);
     let computed = policy.policy.judge(tally);
     Ok(PupilStage {
@@ -253,6 +261,7 @@ fn pupil_stage(found: StageWithTally, policy: &VersionedPolicy, moment: Moment) 
         window_from: found.row.judged.from().unwrap_or(moment.year.first_day()),
         hold_id: found.row.hold_id,
         fall_waits: found.row.fall_waits,
+        data_too_old,
         enrolments: Vec::new(),
         since: found.row.since,
         as_of: moment.today,
@@ -261,6 +270,15 @@ fn pupil_stage(found: StageWithTally, policy: &VersionedPolicy, moment: Moment) 
         episode: if found.row.episode_open { found.row.episode } else { 0 },
         changed_at: found.row.changed_at,
     })
+}
+
+/// The schools by whose policies pupils are judged.
+#[derive(Default)]
+struct Homes {
+    /// By pupil.
+    schools: HashMap<Uuid, SchoolId>,
+    /// Those of which what was last received is too old to judge on.
+    too_old: HashSet<SchoolId>,
 }
 
 impl Service {
@@ -274,34 +292,41 @@ impl Service {
             return Ok(Vec::new());
         };
         let timeline = self.timeline(trust, first.rules).await?;
-        let mut schools = HashMap::new();
-        if timeline.differs_by_school() {
+        let mut homes = Homes::default();
+        if timeline.differs_by_school() || timeline.refuses_old_data() {
             let ids: Vec<Uuid> = found.iter().map(|found| found.row.pupil_id).collect();
-            schools = self.home_schools(trust, &ids, moment).await?;
+            homes = self.homes(trust, &timeline, &ids, moment).await?;
         }
         let stages = found.into_iter().map(|found| {
-            let school = schools.get(&found.row.pupil_id).copied();
-            Ok(pupil_stage(found, timeline.at(moment.today, school), moment)?)
+            let school = homes.schools.get(&found.row.pupil_id).copied();
+            let too_old = school.is_some_and(|school| homes.too_old.contains(&school));
+            Ok(pupil_stage(found, timeline.at(moment.today, school), too_old, moment)?)
         });
         stages.collect()
     }
 
-    /// The school by whose policy each pupil is judged today.
-    async fn home_schools(
+    /// The schools by whose policies pupils are judged today.
+    async fn homes(
         &self,
         trust: TrustId,
+        timeline: &PolicyTimeline,
         pupils: &[Uuid],
         moment: Moment,
-    ) -> Result<HashMap<Uuid, SchoolId>, ServiceError> {
+    ) -> Result<Homes, ServiceError> {
         let mut transaction = self.store.begin(trust).await?;
-        let records = records::records_of(&mut transaction, trust, pupils, &[])
-            .await
-            .map_err(ServiceError::from);
-        let records = finish(transaction, records).await?;
-        let schools = records
-            .into_iter()
-            .filter_map(|(pupil, record)| Some((pupil, record.home_school(moment.today)?)));
-        Ok(schools.collect())
+        let read = async {
+            let records = records::records_of(&mut transaction, trust, pupils, &[]).await?;
+            let schools: HashMap<Uuid, SchoolId> = records
+                .into_iter()
+                .filter_map(|(pupil, record)| Some((pupil, record.home_school(moment.today)?)))
+                .collect();
+            let each: HashSet<Uuid> = schools.values().map(|school| school.0).collect();
+            let each: Vec<Uuid> = each.into_iter().collect();
+            let too_old = schools_too_old(&mut transaction, trust, timeline, &each, moment.today).await?;
+            Ok(Homes { schools, too_old })
+        }
+        .await;
+        finish(transaction, read).await
     }
 
     /// The stage of one pupil today.
@@ -328,11 +353,12 @@ impl Service {
             }
         }
         let timeline = self.timeline(trust, found.rules).await?;
-        if timeline.differs_by_school() || timeline.at(moment.today, None).policy.scope == Scope::Enrolment {
+        let by_school = timeline.differs_by_school() || timeline.refuses_old_data();
+        if by_school || timeline.at(moment.today, None).policy.scope == Scope::Enrolment {
             let as_of = AsOf::default();
             return self.pupil_stage_as_of(trust, key, as_of).await;
         }
-        Ok(pupil_stage(found, timeline.at(moment.today, None), moment)?)
+        Ok(pupil_stage(found, timeline.at(moment.today, None), false, moment)?)
     }
 
     /// The stage of one pupil on a day, as the service knew it at a moment: what the marks known then, up to that day, come to
@@ -360,10 +386,13 @@ impl Service {
             let schools = records::schools_of([&record]);
             let calendars = calendars_of(&mut transaction, trust, &schools).await?;
             let current = stages_of(&transaction, trust, moment.year, &[pupil.0]).await?;
-            Ok((pupil, record, timeline.known_at(known_at), holds, calendars, current))
+            let timeline = timeline.known_at(known_at);
+            let home: Vec<Uuid> = record.home_school(as_of).iter().map(|school| school.0).collect();
+            let too_old = schools_too_old(&mut transaction, trust, &timeline, &home, as_of).await?;
+            Ok((pupil, record, timeline, holds, calendars, current, !too_old.is_empty()))
         }
         .await;
-        let (pupil, record, timeline, holds, calendars, current) = finish(transaction, read).await?;
+        let (pupil, record, timeline, holds, calendars, current, data_too_old) = finish(transaction, read).await?;
         let rules = Rules {
             timeline: &timeline,
             calendars: &calendars,
@@ -385,6 +414,7 @@ impl Service {
             window_from: assessment.window_from,
             hold_id: assessment.hold,
             fall_waits: assessment.fall_waits,
+            data_too_old,
             enrolments: assessment.enrolments,
             since: assessment.since,
             as_of,

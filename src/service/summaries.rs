@@ -6,7 +6,7 @@ use chrono::NaiveDate;
 use uuid::Uuid;
 
 use super::error::Resource;
-use super::freshness::freshness_of;
+use super::freshness::{freshness_of, too_old};
 use super::transaction::finish;
 use super::{Service, ServiceError};
 use crate::domain::freshness::Freshness;
@@ -51,6 +51,8 @@ pub struct StageSummary {
     pub last_session: Option<Session>,
     /// School days before today without a register.
     pub gap_days: u32,
+    /// Schools by whose policy nothing is judged today, since what was last received is too old.
+    pub schools_too_old: u32,
 }
 
 /// The summary of one school.
@@ -74,12 +76,14 @@ impl StageSummary {
             enrolments: Absence::default(),
             last_session: None,
             gap_days: 0,
+            schools_too_old: 0,
         }
     }
 
-    fn add_freshness(&mut self, freshness: &Freshness) {
+    fn add_freshness(&mut self, freshness: &Freshness, too_old: bool) {
         self.last_session = self.last_session.into_iter().chain(freshness.last_session).min();
         self.gap_days += freshness.gap_days;
+        self.schools_too_old += u32::from(too_old);
     }
 
     fn add_pupils(&mut self, counts: &PupilCounts) {
@@ -147,10 +151,10 @@ impl Service {
             let sessions = sessions_by_school(&mut transaction, trust, school, rule.year).await?;
             let schools: Vec<Uuid> = names.iter().map(|name| name.school_id).collect();
             let fresh = freshness_of(&mut transaction, trust, &schools, moment.today, 0).await?;
-            Ok((rule, names, pupils, sessions, fresh))
+            Ok((rule, names, pupils, sessions, fresh, timeline))
         }
         .await;
-        let (rule, names, pupils, sessions, fresh) = finish(transaction, read).await?;
+        let (rule, names, pupils, sessions, fresh, timeline) = finish(transaction, read).await?;
 
         let mut whole = StageSummary::empty(rule);
         let mut by_school: HashMap<Uuid, StageSummary> = names
@@ -174,11 +178,12 @@ impl Service {
                 .add_sessions(counts);
         }
         for (school, (freshness, _)) in &fresh {
-            whole.add_freshness(freshness);
+            let too_old = too_old(&timeline, *school, freshness, rule.today);
+            whole.add_freshness(freshness, too_old);
             by_school
                 .entry(*school)
                 .or_insert_with(|| StageSummary::empty(rule))
-                .add_freshness(freshness);
+                .add_freshness(freshness, too_old);
         }
         let schools = names.into_iter().map(|school| SchoolSummary {
             summary: by_school.remove(&school.school_id).unwrap_or(StageSummary::empty(rule)),

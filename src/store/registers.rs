@@ -134,38 +134,50 @@ pub struct RegisterWrite {
     pub next_mark_on: Option<NaiveDate>,
 }
 
-/// Writes whole registers, there already or not.
-pub async fn write_whole(
-    conn: &mut AsyncPgConnection,
-    trust: TrustId,
-    writes: Vec<RegisterWrite>,
-) -> Result<(), StoreError> {
-    write(conn, trust, writes, "EXCLUDED.marks", 0).await
+/// What a batch writes of registers.
+#[derive(Debug, Default)]
+pub struct RegisterWrites {
+    /// Registers that are not there yet.
+    pub new: Vec<RegisterWrite>,
+    /// Whole registers in the place of ones that are there.
+    pub whole: Vec<RegisterWrite>,
+    /// Parts of registers that are there: the bytes from `offset` on. What lies outside them stays as it is.
+    pub parts: Vec<RegisterWrite>,
+    /// The place of the parts' first byte.
+    pub offset: usize,
 }
 
-/// Writes a part of registers that are there already: the bytes from `offset` on. What lies outside them stays as it is.
-pub async fn write_part(
-    conn: &mut AsyncPgConnection,
-    trust: TrustId,
-    offset: usize,
-    writes: Vec<RegisterWrite>,
-) -> Result<(), StoreError> {
-    let overlaid = r"rtrim(
+/// Writes registers. Their pupils must be locked: that is why a register that was not there when the pupil's were loaded is
+/// not there now.
+pub async fn write(conn: &mut AsyncPgConnection, trust: TrustId, writes: RegisterWrites) -> Result<(), StoreError> {
+    insert(conn, trust, writes.new, "", None).await?;
+    write_whole(conn, trust, writes.whole).await?;
+    let overlaid = r"marks = rtrim(
              substring(registers.marks FOR $11)
              || substring($12 FOR greatest(0, $11 - octet_length(registers.marks)))
              || EXCLUDED.marks
              || substring(registers.marks FROM $11 + octet_length(EXCLUDED.marks) + 1),
              '\x00')";
-    write(conn, trust, writes, overlaid, offset).await
+    insert(conn, trust, writes.parts, overlaid, Some(writes.offset)).await
 }
 
-/// Writes registers by key. `marks` is what the marks of one that is there already become.
-async fn write(
+/// Writes whole registers in the place of ones that are there.
+pub async fn write_whole(
+    conn: &mut AsyncPgConnection,
+    trust: TrustId,
+    writes: Vec<RegisterWrite>,
+) -> Result<(), StoreError> {
+    insert(conn, trust, writes, "marks = EXCLUDED.marks", None).await
+}
+
+/// Writes registers by key. `marks` says what the marks of one that is there already become, and is empty where none is;
+/// `offset` is the place of the first byte that is written where that is a part.
+async fn insert(
     conn: &mut AsyncPgConnection,
     trust: TrustId,
     writes: Vec<RegisterWrite>,
     marks: &str,
-    offset: usize,
+    offset: Option<usize>,
 ) -> Result<(), StoreError> {
     if writes.is_empty() {
         return Ok(());
@@ -176,13 +188,21 @@ async fn write(
     let counts = |value: fn(&RegisterWrite) -> u64| writes.iter().map(|row| count(value(row))).collect::<Vec<i16>>();
     let years: Vec<i16> = writes.iter().map(|row| row.year.start_year()).collect();
     let next_marks_on: Vec<Option<NaiveDate>> = writes.iter().map(|row| row.next_mark_on).collect();
+    // What no register stands in the way of is written without looking for one, which is a third faster.
+    let or_replace = if marks.is_empty() {
+        String::new()
+    } else {
+        format!(
+            "ON CONFLICT (trust_id, pupil_id, academic_year, enrolment_id) DO UPDATE
+             SET attended = EXCLUDED.attended, possible = EXCLUDED.possible, unauthorised = EXCLUDED.unauthorised,
+                 next_mark_on = EXCLUDED.next_mark_on, {marks}"
+        )
+    };
     let statement = diesel::sql_query(format!(
         "INSERT INTO registers (trust_id, pupil_id, enrolment_id, school_id, academic_year, attended, possible,
              unauthorised, next_mark_on, marks)
          SELECT $1, n.* FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10) AS n
-         ON CONFLICT (trust_id, pupil_id, academic_year, enrolment_id) DO UPDATE
-         SET attended = EXCLUDED.attended, possible = EXCLUDED.possible, unauthorised = EXCLUDED.unauthorised,
-             next_mark_on = EXCLUDED.next_mark_on, marks = {marks}"
+         {or_replace}"
     ))
     .bind::<sql_types::Uuid, _>(trust.0)
     .bind::<sql_types::Array<sql_types::Uuid>, _>(column(|row| row.pupil_id))
@@ -195,15 +215,16 @@ async fn write(
     .bind::<sql_types::Array<sql_types::Nullable<sql_types::Date>>, _>(next_marks_on);
     let bytes: Vec<Vec<u8>> = writes.into_iter().map(|row| row.bytes).collect();
     let statement = statement.bind::<sql_types::Array<sql_types::Binary>, _>(bytes);
-    if offset == 0 && marks == "EXCLUDED.marks" {
-        statement.execute(conn).await?;
-    } else {
-        statement
-            .bind::<sql_types::Integer, _>(place(offset))
-            .bind::<sql_types::Binary, _>(vec![0u8; SESSIONS_MAX])
-            .execute(conn)
-            .await?;
-    }
+    match offset {
+        None => statement.execute(conn).await?,
+        Some(offset) => {
+            statement
+                .bind::<sql_types::Integer, _>(place(offset))
+                .bind::<sql_types::Binary, _>(vec![0u8; SESSIONS_MAX])
+                .execute(conn)
+                .await?
+        }
+    };
     Ok(())
 }
 

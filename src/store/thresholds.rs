@@ -65,16 +65,18 @@ pub struct EventRow {
     pub cleared_at: Option<DateTime<Utc>>,
 }
 
-type EventColumns = (
-    Uuid,
-    Uuid,
-    i16,
-    i16,
-    i32,
-    Vec<i32>,
-    DateTime<Utc>,
-    Option<DateTime<Utc>>,
-);
+#[derive(Queryable, QueryableByName)]
+#[diesel(table_name = threshold_events)]
+struct EventColumns {
+    event_id: Uuid,
+    pupil_id: Uuid,
+    kind: i16,
+    academic_year: i16,
+    proved_by: i32,
+    sessions: Vec<i32>,
+    raised_at: DateTime<Utc>,
+    cleared_at: Option<DateTime<Utc>>,
+}
 
 const EVENT_COLUMNS: (
     threshold_events::event_id,
@@ -97,18 +99,19 @@ const EVENT_COLUMNS: (
 );
 
 fn event(columns: EventColumns) -> Result<EventRow, StoreError> {
-    let (event_id, pupil_id, kind, year, proved_by, sessions, raised_at, cleared_at) = columns;
+    let kind = ThresholdKind::from_number(columns.kind).ok_or(StoreError::Corrupt("threshold_events.kind"))?;
+    let year = AcademicYear::from_start_year(i32::from(columns.academic_year));
     Ok(EventRow {
-        event_id,
-        pupil_id,
+        event_id: columns.event_id,
+        pupil_id: columns.pupil_id,
         threshold: Threshold {
-            kind: ThresholdKind::from_number(kind).ok_or(StoreError::Corrupt("threshold_events.kind"))?,
-            proved_by: session_of(proved_by)?,
-            sessions: sessions_of(&sessions)?,
+            kind,
+            proved_by: session_of(columns.proved_by)?,
+            sessions: sessions_of(&columns.sessions)?,
         },
-        year: AcademicYear::from_start_year(i32::from(year)).ok_or(StoreError::Corrupt("an academic year"))?,
-        raised_at,
-        cleared_at,
+        year: year.ok_or(StoreError::Corrupt("an academic year"))?,
+        raised_at: columns.raised_at,
+        cleared_at: columns.cleared_at,
     })
 }
 
@@ -173,14 +176,20 @@ pub async fn standing(
     pupils: &[Uuid],
     year: AcademicYear,
 ) -> Result<Vec<EventRow>, StoreError> {
-    let rows: Vec<EventColumns> = threshold_events::table
-        .filter(threshold_events::trust_id.eq(trust.0))
-        .filter(threshold_events::pupil_id.eq_any(pupils))
-        .filter(threshold_events::academic_year.eq(year.start_year()))
-        .filter(threshold_events::cleared_at.is_null())
-        .select(EVENT_COLUMNS)
-        .load(conn)
-        .await?;
+    let rows: Vec<EventColumns> = diesel::sql_query(
+        "SELECT e.* FROM unnest($2) AS k(pupil_id)
+         CROSS JOIN LATERAL (
+             SELECT event_id, pupil_id, kind, academic_year, proved_by, sessions, raised_at, cleared_at
+             FROM threshold_events
+             WHERE trust_id = $1 AND pupil_id = k.pupil_id AND academic_year = $3 AND cleared_at IS NULL
+             OFFSET 0
+         ) AS e",
+    )
+    .bind::<sql_types::Uuid, _>(trust.0)
+    .bind::<sql_types::Array<sql_types::Uuid>, _>(pupils)
+    .bind::<sql_types::SmallInt, _>(year.start_year())
+    .load(conn)
+    .await?;
     rows.into_iter().map(event).collect()
 }
 

@@ -287,7 +287,7 @@ async fn beyond_the_brake_nothing_is_written_until_a_person_has_seen_what_it_wou
         answer.into_inner().reconciliations
     };
     use pb::ReconciliationState::{Applied, AwaitingApproval, Unspecified};
-    assert_eq!(list(AwaitingApproval, &school).await, [shown.clone()]);
+    assert_eq!(list(AwaitingApproval, &school).await, std::slice::from_ref(&shown));
     assert_eq!(list(Applied, "").await, []);
 
     // Approved as it was shown, it is carried out.

@@ -176,8 +176,9 @@ async fn corrections_are_listed_by_pupil_school_and_trust_in_the_order_of_record
     let other_order = refusal(&|request| {
         request.page_token.clone_from(&token);
         request.order = pb::RevisionOrder::Session.into();
-    });
-    assert_eq!(other_order.await.1, "UNKNOWN_PAGE_TOKEN");
+    })
+    .await;
+    assert_eq!(other_order.1, "UNKNOWN_PAGE_TOKEN");
 }
 
 async fn unexplained(

@@ -122,6 +122,7 @@ async fn revisions_come_in_pages_latest_first_and_by_date() {
             to_date: None,
             page_size,
             page_token,
+            ..pb::ListRevisionsRequest::default()
         };
         let mut client = world.sessions();
         async move { client.list_revisions(request).await }

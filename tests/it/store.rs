@@ -74,8 +74,9 @@ async fn world_of_two_trusts() -> (World, [String; 2]) {
         };
         let part = pb::reconcile_registers_request::Part::Header(header);
         let messages = vec![pb::ReconcileRegistersRequest { part: Some(part) }];
-        let answer = world.sessions().reconcile_registers(futures::stream::iter(messages));
-        let found = answer.await.unwrap().into_inner().reconciliation.unwrap();
+        let messages = futures::stream::iter(messages);
+        let answer = world.sessions().reconcile_registers(messages).await.unwrap();
+        let found = answer.into_inner().reconciliation.unwrap();
         assert_eq!(found.state(), pb::ReconciliationState::AwaitingApproval);
     }
     (world, trusts)

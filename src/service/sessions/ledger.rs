@@ -19,7 +19,7 @@ use crate::service::ServiceError;
 use crate::service::error::Rejection;
 use crate::service::judging::{Judging, Moment};
 use crate::store::calendars::{SchoolYear, SessionNotes};
-use crate::store::registers::{self, EnrolmentRegister, FirstEntries, RegisterWrite, Window};
+use crate::store::registers::{self, EnrolmentRegister, FirstEntries, RegisterWrite, RegisterWrites, Window};
 use crate::store::revisions::RevisionWrite;
 use crate::store::stages::StageRow;
 use crate::store::{StoreError, TrustTransaction};
@@ -415,10 +415,12 @@ impl<'a> Ledger<'a> {
         entries.collect()
     }
 
-    /// The registers that are to be written: whole ones, and those of which the window alone was loaded, with its offset.
-    pub(super) fn take_writes(&mut self) -> (Vec<RegisterWrite>, usize, Vec<RegisterWrite>) {
-        let mut whole = Vec::new();
-        let mut parts = Vec::new();
+    /// The registers that are to be written: new ones, whole ones, and those of which the window alone was loaded.
+    pub(super) fn take_writes(&mut self) -> RegisterWrites {
+        let mut writes = RegisterWrites {
+            offset: self.window.offset,
+            ..RegisterWrites::default()
+        };
         // Without a window the marks serve the judgement as well.
         let keep_marks = self.window == Window::WHOLE;
         for register in &mut self.registers {
@@ -450,9 +452,14 @@ impl<'a> Ledger<'a> {
                 tally,
                 next_mark_on,
             };
-            if part { &mut parts } else { &mut whole }.push(write);
+            let to = match (register.stored, part) {
+                (false, _) => &mut writes.new,
+                (true, false) => &mut writes.whole,
+                (true, true) => &mut writes.parts,
+            };
+            to.push(write);
         }
-        (whole, self.window.offset, parts)
+        writes
     }
 
     /// Judges the pupils whose register of the current year was touched. Comes after the registers were written.

@@ -169,9 +169,7 @@ impl Service {
         }
         let (revisions, first_entries) = (ledger.take_revisions(), ledger.first_entries());
         let session_notes = ledger.take_session_notes();
-        let (whole, offset, parts) = ledger.take_writes();
-        registers::write_whole(transaction, trust, whole).await?;
-        registers::write_part(transaction, trust, offset, parts).await?;
+        registers::write(transaction, trust, ledger.take_writes()).await?;
         revisions::append(transaction, trust, batch.request_id, moment.now, &revisions).await?;
         registers::append_first_entries(transaction, trust, batch.request_id, moment.now, first_entries).await?;
         // Before judging, which may follow a calendar that is drawn from these.

@@ -204,3 +204,53 @@ async fn a_list_of_freshness_is_paged_and_checked() {
     };
     assert_eq!(refused(list(&world, unknown).await).0, Code::NotFound);
 }
+
+#[tokio::test]
+async fn a_policy_may_refuse_to_judge_on_old_data_and_every_answer_says_so_until_a_register_comes() {
+    let (world, [lively, silent]) = world_of_two_schools().await;
+    let too_old = async || {
+        let mut answers = Vec::new();
+        for pupil in [&lively, &silent] {
+            answers.push(world.stage(pupil).await.data_too_old);
+            answers.push(world.stage_as_of(pupil, "2025-09-16", None).await.data_too_old);
+        }
+        let request = pb::ListPupilStagesRequest {
+            trust_id: world.trust_id.clone(),
+            ..pb::ListPupilStagesRequest::default()
+        };
+        let listed = world.stages().list_pupil_stages(request).await.unwrap().into_inner();
+        for pupil in [&lively, &silent] {
+            let found = listed.pupil_stages.iter().find(|stage| stage.pupil_id == *pupil);
+            answers.push(found.unwrap().data_too_old);
+        }
+        let request = pb::SummarizeTrustRequest {
+            trust_id: world.trust_id.clone(),
+        };
+        let summary = world.stages().summarize_trust(request).await.unwrap().into_inner();
+        let of_schools: i32 = summary
+            .schools
+            .iter()
+            .filter_map(|school| school.summary.as_ref())
+            .map(|summary| summary.schools_with_data_too_old)
+            .sum();
+        assert_eq!(summary.trust.unwrap().schools_with_data_too_old, of_schools);
+        (answers, of_schools)
+    };
+    assert_eq!(
+        too_old().await,
+        (vec![false; 6], 0),
+        "the default policy judges on data of any age"
+    );
+    let version = world
+        .policy(pb::PolicySettings {
+            stale_after_school_days: 7,
+            ..pb::PolicySettings::default()
+        })
+        .await;
+    world.activate(version, "").await;
+    // Of the 16th, six school days after the last register, it still judges; of the 18th, eight after, it does not.
+    let expected = vec![false, false, true, false, false, true];
+    assert_eq!(too_old().await, (expected, 1));
+    world.record(&silent, at("2025-09-18", "AM"), "/").await;
+    assert_eq!(too_old().await, (vec![false; 6], 0));
+}

@@ -235,14 +235,24 @@ impl Drive {
             .record_batch(batch)
             .await
             .map_err(|status| status.to_string())?;
-        let at = |date: NaiveDate| {
-            let mut spans = self.model.enrolments[pupil].iter();
-            let found = spans.find(|span| span.on_roll(date) && (!dual || span.school == school));
-            found.map(|span| span.school)
+        // Nothing where a mark is taken away before an enrolment that is to come, in whose register there is none.
+        let at = |date: NaiveDate, code: &str| {
+            let of_item = || {
+                self.model.enrolments[pupil]
+                    .iter()
+                    .filter(|span| !dual || span.school == school)
+            };
+            let on_roll = of_item().find(|span| span.on_roll(date));
+            let to_come = || of_item().any(|span| span.start > date);
+            match on_roll {
+                Some(span) => Some(Some(span.school)),
+                None => (code == "-" && to_come()).then_some(None),
+            }
         };
-        let places: Option<Vec<_>> = sessions.iter().map(|(date, ..)| at(*date)).collect();
+        let places: Option<Vec<_>> = sessions.iter().map(|(date, _, code)| at(*date, code)).collect();
         agree("marks taken", &places.is_some(), &result.rejections.is_empty())?;
         for (school, (date, afternoon, code)) in places.into_iter().flatten().zip(sessions) {
+            let Some(school) = school else { continue };
             self.happened(Happening::Mark {
                 pupil,
                 school,
