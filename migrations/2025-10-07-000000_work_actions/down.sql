@@ -10,19 +10,21 @@ WHERE actions.begun_at IS NULL AND actions.state IN (1, 2) AND episodes.trust_id
     AND episodes.pupil_id = actions.pupil_id AND episodes.episode = actions.episode
     AND provisions.provision_id = actions.provision_id AND episodes.retracted_at[provisions.stage] IS NOT NULL;
 DROP VIEW pupil_actions, provision_deadlines;
-DROP INDEX actions_not_begun, actions_of_assignee, actions_by_due;
+DROP INDEX actions_not_begun, actions_of_assignee, actions_by_stage, actions_by_due;
 DROP INDEX
     episodes_retracted, episodes_raised_1, episodes_raised_2, episodes_raised_3, episodes_raised_4, episodes_raised_5;
 ALTER TABLE action_entries DROP COLUMN details, DROP COLUMN recorded_by_id;
 ALTER TABLE actions
     DROP COLUMN academic_year,
+    DROP COLUMN stage,
+    DROP COLUMN list_on,
     DROP COLUMN raised_on,
     DROP COLUMN due_on,
     DROP COLUMN due_moved,
     DROP COLUMN assignee_id,
     DROP COLUMN assignee_name,
     DROP COLUMN begun_at;
-ALTER TABLE episodes DROP COLUMN laid_out;
+ALTER TABLE episodes DROP COLUMN laid_out, DROP COLUMN raised_on;
 CREATE VIEW pupil_actions WITH (security_invoker = true) AS
 SELECT
     episodes.trust_id,

@@ -1,17 +1,30 @@
 -- Actions that people own, with dates and a log of everything that is done about them; and lists of actions over a trust.
 
 -- `laid_out[n]`: that the actions of stage n are rows of `actions`, all of them: so they are from the moment when somebody
--- touches one of them. Where it is null, none is.
-ALTER TABLE episodes ADD COLUMN laid_out boolean[] NOT NULL DEFAULT '{}';
+-- touches one of them. Where it is null, none is. `raised_on[n]`: the day in Europe/London of `raised_at[n]`. Policy 0 is none.
+--
+-- Lists compare plain columns alone: under row-level security Postgres looks up no index by a function of which it does not know
+-- that it leaks nothing.
+ALTER TABLE episodes
+    ADD COLUMN laid_out boolean[] NOT NULL DEFAULT '{}',
+    ADD COLUMN raised_on date[] NOT NULL GENERATED ALWAYS AS (ARRAY[
+        (raised_at[1] AT TIME ZONE 'Europe/London')::date, (raised_at[2] AT TIME ZONE 'Europe/London')::date,
+        (raised_at[3] AT TIME ZONE 'Europe/London')::date, (raised_at[4] AT TIME ZONE 'Europe/London')::date,
+        (raised_at[5] AT TIME ZONE 'Europe/London')::date
+    ]) STORED;
+UPDATE episodes SET policy_version = 0 WHERE policy_version IS NULL;
 
 -- `state` is never 7: that an action is withdrawn follows from its episode. `raised_on` and `due_on` are days in Europe/London;
 -- `due_on` is null where the policy names no number of days and nobody gave a date, and `due_moved` whether somebody did.
+-- `list_on` is the date by which an action is listed.
 -- `begun_at`: when work was first recorded, or the action was taken up again after it had been withdrawn. The defaults are for
 -- rows that the version before writes while both run.
 ALTER TABLE actions
     ADD COLUMN academic_year smallint NOT NULL DEFAULT 2025,
+    ADD COLUMN stage smallint NOT NULL DEFAULT 1,
     ADD COLUMN raised_on date NOT NULL DEFAULT '2025-08-01',
     ADD COLUMN due_on date,
+    ADD COLUMN list_on date NOT NULL GENERATED ALWAYS AS (coalesce(due_on, raised_on)) STORED,
     ADD COLUMN due_moved boolean NOT NULL DEFAULT false,
     ADD COLUMN assignee_id text,
     ADD COLUMN assignee_name text,
@@ -22,7 +35,7 @@ ALTER TABLE action_entries
     ADD COLUMN details jsonb,
     ADD COLUMN recorded_by_id text NOT NULL DEFAULT '';
 
--- How many days after it was raised the action of a provision is due, by the policy of its episode. Policy 0 is none.
+-- How many days after it was raised the action of a provision is due, by the policy of its episode.
 CREATE VIEW provision_deadlines WITH (security_invoker = true) AS
 SELECT
     provisions.trust_id,
@@ -60,13 +73,15 @@ JOIN provisions ON provisions.trust_id = episodes.trust_id AND provisions.catalo
 WHERE actions.state = 7 AND episodes.trust_id = actions.trust_id AND episodes.pupil_id = actions.pupil_id
     AND episodes.episode = actions.episode AND provisions.provision_id = actions.provision_id;
 INSERT INTO actions (
-    trust_id, pupil_id, episode, provision_id, state, version, updated_at, academic_year, raised_on, due_on
+    trust_id, pupil_id, episode, provision_id, state, version, updated_at, academic_year, stage, raised_on,
+    due_on
 )
 SELECT
     episodes.trust_id, episodes.pupil_id, episodes.episode, deadlines.provision_id,
     CASE deadlines.condition WHEN 'always' THEN 2 ELSE 1 END, 0, episodes.raised_at[touched.stage], episodes.academic_year,
-    (episodes.raised_at[touched.stage] AT TIME ZONE 'Europe/London')::date,
-    (episodes.raised_at[touched.stage] AT TIME ZONE 'Europe/London')::date + deadlines.days
+    touched.stage,
+    episodes.raised_on[touched.stage],
+    episodes.raised_on[touched.stage] + deadlines.days
 FROM (
     SELECT DISTINCT actions.trust_id, actions.pupil_id, actions.episode, provisions.stage
     FROM actions
@@ -76,10 +91,10 @@ FROM (
 JOIN episodes USING (trust_id, pupil_id, episode)
 JOIN provision_deadlines AS deadlines
     ON deadlines.trust_id = episodes.trust_id AND deadlines.catalogue_version = episodes.catalogue_version
-    AND deadlines.policy_version = coalesce(episodes.policy_version, 0) AND deadlines.stage = touched.stage
+    AND deadlines.policy_version = episodes.policy_version AND deadlines.stage = touched.stage
 WHERE episodes.raised_at[touched.stage] IS NOT NULL
 ON CONFLICT (trust_id, pupil_id, episode, provision_id) DO UPDATE
-SET academic_year = EXCLUDED.academic_year, raised_on = EXCLUDED.raised_on, due_on = EXCLUDED.due_on;
+SET academic_year = EXCLUDED.academic_year, stage = EXCLUDED.stage, raised_on = EXCLUDED.raised_on, due_on = EXCLUDED.due_on;
 UPDATE episodes SET laid_out = touched.laid_out
 FROM (
     SELECT trust_id, pupil_id, episode, array_agg(CASE WHEN laid_out THEN true END ORDER BY stage) AS laid_out
@@ -99,35 +114,34 @@ WHERE touched.trust_id = episodes.trust_id AND touched.pupil_id = episodes.pupil
 -- Lists of actions by due date, and then by name. Those that are no rows: of each stage, episodes by the day on which it was
 -- raised.
 CREATE INDEX episodes_raised_1 ON episodes (
-    trust_id, catalogue_version, (coalesce(policy_version, 0)), (closed_at IS NOT NULL),
-    ((raised_at[1] AT TIME ZONE 'Europe/London')::date), pupil_id, episode
+    trust_id, catalogue_version, policy_version, (closed_at IS NOT NULL), (raised_on[1]), pupil_id, episode
 ) WHERE raised_at[1] IS NOT NULL AND retracted_at[1] IS NULL AND laid_out[1] IS NULL;
 CREATE INDEX episodes_raised_2 ON episodes (
-    trust_id, catalogue_version, (coalesce(policy_version, 0)), (closed_at IS NOT NULL),
-    ((raised_at[2] AT TIME ZONE 'Europe/London')::date), pupil_id, episode
+    trust_id, catalogue_version, policy_version, (closed_at IS NOT NULL), (raised_on[2]), pupil_id, episode
 ) WHERE raised_at[2] IS NOT NULL AND retracted_at[2] IS NULL AND laid_out[2] IS NULL;
 CREATE INDEX episodes_raised_3 ON episodes (
-    trust_id, catalogue_version, (coalesce(policy_version, 0)), (closed_at IS NOT NULL),
-    ((raised_at[3] AT TIME ZONE 'Europe/London')::date), pupil_id, episode
+    trust_id, catalogue_version, policy_version, (closed_at IS NOT NULL), (raised_on[3]), pupil_id, episode
 ) WHERE raised_at[3] IS NOT NULL AND retracted_at[3] IS NULL AND laid_out[3] IS NULL;
 CREATE INDEX episodes_raised_4 ON episodes (
-    trust_id, catalogue_version, (coalesce(policy_version, 0)), (closed_at IS NOT NULL),
-    ((raised_at[4] AT TIME ZONE 'Europe/London')::date), pupil_id, episode
+    trust_id, catalogue_version, policy_version, (closed_at IS NOT NULL), (raised_on[4]), pupil_id, episode
 ) WHERE raised_at[4] IS NOT NULL AND retracted_at[4] IS NULL AND laid_out[4] IS NULL;
 CREATE INDEX episodes_raised_5 ON episodes (
-    trust_id, catalogue_version, (coalesce(policy_version, 0)), (closed_at IS NOT NULL),
-    ((raised_at[5] AT TIME ZONE 'Europe/London')::date), pupil_id, episode
+    trust_id, catalogue_version, policy_version, (closed_at IS NOT NULL), (raised_on[5]), pupil_id, episode
 ) WHERE raised_at[5] IS NOT NULL AND retracted_at[5] IS NULL AND laid_out[5] IS NULL;
 CREATE INDEX episodes_retracted ON episodes (trust_id, pupil_id, episode) WHERE retracted_at <> '{}';
 -- Those that are rows: with a date first, in its order, and then the others as they were raised.
 CREATE INDEX actions_by_due ON actions (
-    trust_id, academic_year, state, (due_on IS NULL), (coalesce(due_on, raised_on)), pupil_id, episode, provision_id
+    trust_id, academic_year, state, (due_on IS NULL), list_on, pupil_id, episode, provision_id
+);
+CREATE INDEX actions_by_stage ON actions (
+    trust_id, academic_year, state, stage, (due_on IS NULL), list_on, pupil_id, episode, provision_id
 );
 CREATE INDEX actions_of_assignee ON actions (
-    trust_id, assignee_id, (due_on IS NULL), (coalesce(due_on, raised_on)), pupil_id, episode, provision_id
+    trust_id, assignee_id, (due_on IS NULL), list_on, pupil_id, episode, provision_id
 ) WHERE assignee_id IS NOT NULL;
-CREATE INDEX actions_not_begun ON actions (trust_id, academic_year, state, raised_on, pupil_id, episode, provision_id)
-    WHERE begun_at IS NULL;
+CREATE INDEX actions_not_begun ON actions (
+    trust_id, academic_year, state, stage, raised_on, pupil_id, episode, provision_id
+) WHERE begun_at IS NULL;
 
 -- Every action alike, touched or not. State 1 is to be considered, 2 open, 7 withdrawn; the rest are in `actions`.
 -- `previous_episode` is the latest one before in which the same provision was raised.
@@ -164,7 +178,7 @@ SELECT
     episodes.policy_version,
     coalesce(
         actions.due_on,
-        (episodes.raised_at[provisions.stage] AT TIME ZONE 'Europe/London')::date + deadlines.days
+        episodes.raised_on[provisions.stage] + deadlines.days
     ) AS due_on,
     coalesce(actions.due_moved, false) AS due_moved,
     actions.assignee_id,

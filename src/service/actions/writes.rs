@@ -91,6 +91,7 @@ struct Outcome {
 struct Answered {
     state: i16,
     version: i64,
+    raised_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
     due_on: Option<NaiveDate>,
     due_moved: bool,
@@ -107,6 +108,7 @@ impl Answered {
         Answered {
             state: action.state.number(),
             version: action.version,
+            raised_at: action.raised_at,
             updated_at: action.updated_at,
             due_on: action.due_on,
             due_moved: action.due_moved,
@@ -123,6 +125,7 @@ impl Answered {
         Ok(Action {
             state: ActionState::from_number(self.state).ok_or(StoreError::Corrupt("a state of an answer"))?,
             version: self.version,
+            raised_at: self.raised_at,
             updated_at: self.updated_at,
             due_on: self.due_on,
             due_moved: self.due_moved,

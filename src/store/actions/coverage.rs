@@ -146,7 +146,7 @@ pub async fn count(
                  OFFSET 0
              ) AS e
              CROSS JOIN LATERAL generate_series(1, s.stage) AS stages (stage)
-             WHERE e.raised_at[stages.stage] IS NOT NULL AND (cardinality($4) = 0 OR stages.stage = ANY($4))
+             WHERE e.raised_at[stages.stage] IS NOT NULL AND (cardinality($4::smallint[]) = 0 OR stages.stage = ANY($4))
          ), required AS MATERIALIZED (
              SELECT catalogue_version, provision_id, stage FROM provisions WHERE trust_id = $1 AND subject = 'pupil'
          ), counted AS (

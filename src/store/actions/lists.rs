@@ -124,7 +124,7 @@ impl ListFilter {
             (Some(_), _) => "AND r.school_id = $13",
         };
         format!(
-            "AND (
+            " AND (
                 SELECT true FROM enrolments AS r
                 WHERE r.trust_id = $1 AND r.pupil_id = {of}.pupil_id {at}
                     AND r.start_date <= $14 AND (r.end_date IS NULL OR r.end_date >= $14)
@@ -166,11 +166,12 @@ impl ListKey {
 /// The values of a statement, so that each has its type also where the statement has no use for it.
 const GIVEN: &str = "given AS (
     SELECT $1::uuid, $2::bigint, $3::boolean, $4::date, $5::uuid, $6::integer, $7::text, $8::text[], $9::smallint[],
-        $10::smallint[], $11::date, $12::date, $13::uuid, $14::date, $15::text, $16::smallint
+        $10::smallint[], $11::date, $12::date, $13::uuid, $14::date, $15::text, $16::integer
 )";
 
-/// How actions that are rows stand in an order, of `actions` as `a`: whether without a date, the date, and what is compared with
-/// the place behind which the page begins.
+/// How actions that are rows stand in an order, of `actions` as `a`: whether without a date, the date, and what of an action but
+/// the provision is compared with the place behind which the page begins. The provision is compared beside it: under row-level
+/// security Postgres looks up no index by an order of texts.
 struct RowOrder {
     dateless: &'static str,
     on: &'static str,
@@ -183,31 +184,63 @@ impl Order {
         match self {
             Order::Due => RowOrder {
                 dateless: "a.due_on IS NULL",
-                on: "coalesce(a.due_on, a.raised_on)",
-                columns: "(a.due_on IS NULL), coalesce(a.due_on, a.raised_on), a.pupil_id, a.episode, a.provision_id",
-                behind: "($3, $4, $5, $6, $7)",
+                on: "a.list_on",
+                columns: "(a.due_on IS NULL), a.list_on, a.pupil_id, a.episode",
+                behind: "$3, $4, $5, $6",
             },
             Order::Raised => RowOrder {
                 dateless: "false",
                 on: "a.raised_on",
-                columns: "a.raised_on, a.pupil_id, a.episode, a.provision_id",
-                behind: "($4, $5, $6, $7)",
+                columns: "a.raised_on, a.pupil_id, a.episode",
+                behind: "$4, $5, $6",
             },
         }
     }
 }
 
-/// The columns of the view that decide whether an action is listed, of the action of a row of `of`.
-fn view_of(of: &str) -> String {
-    format!(
-        "CROSS JOIN LATERAL (
-            SELECT state, responsible_roles, stage, due_on, beyond_stage, begun_at
-            FROM pupil_actions
-            WHERE trust_id = $1 AND pupil_id = {of}.pupil_id AND episode = {of}.episode
-                AND provision_id = {of}.provision_id
-            OFFSET 0
-        ) AS v"
-    )
+/// What holds of every action that is listed and a row, of `actions` as `a`, but for its state.
+fn of_rows(filter: &ListFilter) -> String {
+    let episode = "e.trust_id = $1 AND e.pupil_id = a.pupil_id AND e.episode = a.episode";
+    // One that nobody has begun is withdrawn where its stage was never reached.
+    let mut conditions = format!(
+        "(a.state > 2 OR a.begun_at IS NOT NULL OR (SELECT e.retracted_at[a.stage] FROM episodes AS e WHERE {episode}) IS NULL)"
+    );
+    if !filter.roles.is_empty() {
+        conditions.push_str(&format!(
+            " AND (
+                SELECT p.responsible_roles && $8
+                FROM episodes AS e
+                JOIN provisions AS p
+                    ON p.trust_id = $1 AND p.catalogue_version = e.catalogue_version AND p.provision_id = a.provision_id
+                WHERE {episode}
+            )"
+        ));
+    }
+    if !filter.stages.is_empty() {
+        conditions.push_str(" AND a.stage = ANY($9)");
+    }
+    // Compared as they stand in the index: those with a date come first.
+    if filter.due_from.is_some() {
+        conditions.push_str(" AND ((a.due_on IS NULL), a.list_on) >= (false, $11)");
+    }
+    match (filter.due_from, filter.due_to) {
+        (_, Some(_)) => conditions.push_str(" AND ((a.due_on IS NULL), a.list_on) <= (false, $12)"),
+        (Some(_), None) => conditions.push_str(" AND ((a.due_on IS NULL), a.list_on) <= (false, 'infinity')"),
+        (None, None) => {}
+    }
+    if let Some(flagged) = filter.no_longer_required {
+        conditions.push_str(&format!(
+            " AND (
+                SELECT NOT s.episode_open OR s.episode <> a.episode OR s.stage < a.stage
+                FROM pupil_stages AS s WHERE s.trust_id = $1 AND s.pupil_id = a.pupil_id
+            ) = {flagged}"
+        ));
+    }
+    if filter.not_begun {
+        conditions.push_str(" AND a.begun_at IS NULL");
+    }
+    conditions.push_str(&filter.roll_of("a"));
+    conditions
 }
 
 /// The actions that a person has.
@@ -218,12 +251,13 @@ fn of_assignee(filter: &ListFilter) -> String {
         columns,
         behind,
     } = filter.order.of_rows();
-    let (view, listed, on_roll) = (view_of("a"), filter.of_view(), filter.roll_of("a"));
+    let listed = of_rows(filter);
     format!(
         "SELECT {dateless} AS dateless, {on} AS list_on, a.pupil_id, a.episode, a.provision_id
-        FROM actions AS a {view}
-        WHERE a.trust_id = $1 AND a.assignee_id = $15 AND ({columns}) > {behind} AND {listed} {on_roll}
-        ORDER BY {columns} LIMIT $2"
+        FROM actions AS a
+        WHERE a.trust_id = $1 AND a.assignee_id = $15 AND a.state = ANY($10) AND ({columns}) >= ({behind})
+            AND ({columns}, a.provision_id) > ({behind}, $7) AND {listed}
+        ORDER BY {columns}, a.provision_id LIMIT $2"
     )
 }
 
@@ -249,7 +283,7 @@ fn of_school(filter: &ListFilter) -> String {
     )
 }
 
-/// Of the actions that are rows, a page of each state and academic year.
+/// Of the actions that are rows, a page of each academic year and state; and of each stage, where an order or a filter goes by it.
 fn laid_out(filter: &ListFilter) -> String {
     let RowOrder {
         dateless,
@@ -257,37 +291,34 @@ fn laid_out(filter: &ListFilter) -> String {
         columns,
         behind,
     } = filter.order.of_rows();
-    let (view, listed, on_roll) = (view_of("a"), filter.of_view(), filter.roll_of("a"));
+    let listed = of_rows(filter);
     // What is required is of this year: every episode ends with its academic year.
     let first_year = match filter.no_longer_required {
         Some(false) => "$16",
-        _ => "(SELECT coalesce(min(academic_year), $16) FROM actions WHERE trust_id = $1)",
+        _ => "(SELECT coalesce(min(academic_year)::integer, $16) FROM actions WHERE trust_id = $1)",
     };
-    let mut conditions = String::new();
-    if filter.not_begun {
-        conditions.push_str(" AND a.begun_at IS NULL");
-    }
-    if filter.order == Order::Due && (filter.due_from.is_some() || filter.due_to.is_some()) {
-        conditions.push_str(" AND (a.due_on IS NULL) = false");
-        if filter.due_from.is_some() {
-            conditions.push_str(" AND coalesce(a.due_on, a.raised_on) >= $11");
-        }
-        if filter.due_to.is_some() {
-            conditions.push_str(" AND coalesce(a.due_on, a.raised_on) <= $12");
-        }
-    }
+    let (stages, of_stage) = match (filter.order, filter.roles.as_slice(), filter.stages.as_slice()) {
+        (Order::Due, [], []) => ("(SELECT 0)", ""),
+        (_, [], []) => ("generate_series(1, 5)", "AND a.stage = stages.stage"),
+        (_, [], _) => ("unnest($9)", "AND a.stage = stages.stage"),
+        _ => (
+            "(SELECT DISTINCT stage FROM provisions WHERE trust_id = $1 AND responsible_roles && $8)",
+            "AND a.stage = stages.stage",
+        ),
+    };
     format!(
         "SELECT found.*
-        FROM generate_series({first_year}, $16) AS year
-        CROSS JOIN unnest($10) AS state
+        FROM generate_series({first_year}, $16) AS years (year)
+        CROSS JOIN unnest($10) AS states (state)
+        CROSS JOIN {stages} AS stages (stage)
         CROSS JOIN LATERAL (
             SELECT {dateless} AS dateless, {on} AS list_on, a.pupil_id, a.episode, a.provision_id
-            FROM actions AS a {view}
-            WHERE a.trust_id = $1 AND a.academic_year = year AND a.state = state.state AND ({columns}) > {behind}
-                {conditions} AND v.state = a.state AND {listed} {on_roll}
-            ORDER BY {columns} LIMIT $2
+            FROM actions AS a
+            WHERE a.trust_id = $1 AND a.academic_year = years.year AND a.state = states.state {of_stage}
+                AND ({columns}) >= ({behind}) AND ({columns}, a.provision_id) > ({behind}, $7) AND {listed}
+            ORDER BY {columns}, a.provision_id LIMIT $2
         ) AS found
-        WHERE state.state <> 7"
+        WHERE states.state <> 7"
     )
 }
 
@@ -326,7 +357,7 @@ fn wanted(filter: &ListFilter) -> String {
 
 /// Of a stage's actions that are no rows, a page of each of the `wanted`: in the order of the days on which episodes reached it.
 fn not_laid_out(filter: &ListFilter, stage: u8) -> String {
-    let raised_on = format!("(e.raised_at[{stage}] AT TIME ZONE 'Europe/London')::date");
+    let raised_on = format!("e.raised_on[{stage}]");
     let stage_now = "(SELECT s.stage FROM pupil_stages AS s WHERE s.trust_id = $1 AND s.pupil_id = e.pupil_id)";
     let mut conditions = filter.roll_of("e");
     if filter.due_from.is_some() {
@@ -336,25 +367,27 @@ fn not_laid_out(filter: &ListFilter, stage: u8) -> String {
         conditions.push_str(&format!(" AND {raised_on} <= $12 - w.days"));
     }
     let closed = match filter.no_longer_required {
-        None => "(false), (true)",
+        None => "false, true",
+        // While an episode goes on, the pupil is at stage 1 at the least.
+        Some(true) if stage == 1 => "true",
         Some(true) => {
             conditions.push_str(&format!(" AND (ended.closed OR {stage_now} < {stage})"));
-            "(false), (true)"
+            "false, true"
         }
         Some(false) => {
             conditions.push_str(&format!(" AND {stage_now} >= {stage}"));
-            "(false)"
+            "false"
         }
     };
     format!(
         "SELECT w.days IS NULL AS dateless, e.raised_on + coalesce(w.days, 0) AS list_on, e.pupil_id, e.episode, p.provision_id
         FROM wanted AS w
-        CROSS JOIN (VALUES {closed}) AS ended (closed)
+        CROSS JOIN unnest(ARRAY[{closed}]) AS ended (closed)
         CROSS JOIN LATERAL (
             SELECT e.pupil_id, e.episode, {raised_on} AS raised_on
             FROM episodes AS e
             WHERE e.trust_id = $1 AND e.catalogue_version = w.catalogue_version
-                AND coalesce(e.policy_version, 0) = w.policy_version AND (e.closed_at IS NOT NULL) = ended.closed
+                AND e.policy_version = w.policy_version AND (e.closed_at IS NOT NULL) = ended.closed
                 AND e.raised_at[{stage}] IS NOT NULL AND e.retracted_at[{stage}] IS NULL AND e.laid_out[{stage}] IS NULL
                 AND ({raised_on}, e.pupil_id, e.episode) >= (w.behind, $5, $6) {conditions}
             ORDER BY {raised_on}, e.pupil_id, e.episode
@@ -469,7 +502,7 @@ pub async fn list(
         .bind::<sql_types::Nullable<sql_types::Uuid>, _>(filter.school)
         .bind::<sql_types::Date, _>(filter.today)
         .bind::<sql_types::Nullable<sql_types::Text>, _>(filter.assignee.as_deref())
-        .bind::<sql_types::SmallInt, _>(AcademicYear::clamped(filter.today).start_year())
+        .bind::<sql_types::Integer, _>(i32::from(AcademicYear::clamped(filter.today).start_year()))
         .load(conn)
         .await?;
     let listed = rows.into_iter().map(|row| {

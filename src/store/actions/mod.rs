@@ -201,14 +201,15 @@ async fn lay_out(conn: &mut AsyncPgConnection, trust: TrustId, action: &Action) 
              RETURNING academic_year
          )
          INSERT INTO actions (
-             trust_id, pupil_id, episode, provision_id, state, version, updated_at, academic_year, raised_on, due_on
+             trust_id, pupil_id, episode, provision_id, state, version, updated_at, academic_year, stage, raised_on, due_on
          )
          SELECT trust_id, pupil_id, a.episode, provision_id, CASE condition WHEN 'always' THEN 2 ELSE 1 END, 0, raised_at,
-             episode.academic_year, (raised_at AT TIME ZONE 'Europe/London')::date, due_on
+             episode.academic_year, stage, (raised_at AT TIME ZONE 'Europe/London')::date, due_on
          FROM episode, pupil_actions AS a
          WHERE a.trust_id = $1 AND a.pupil_id = $2 AND a.episode = $3 AND a.stage = $4
          ON CONFLICT (trust_id, pupil_id, episode, provision_id) DO UPDATE
-         SET academic_year = EXCLUDED.academic_year, raised_on = EXCLUDED.raised_on, due_on = EXCLUDED.due_on",
+         SET academic_year = EXCLUDED.academic_year, stage = EXCLUDED.stage, raised_on = EXCLUDED.raised_on,
+             due_on = EXCLUDED.due_on",
     )
     .bind::<sql_types::Uuid, _>(trust.0)
     .bind::<sql_types::Uuid, _>(action.name.pupil.0)
