@@ -214,7 +214,7 @@ pub fn assess(record: &PupilRecord<'_>, rules: Rules<'_>, as_of: NaiveDate) -> A
         since,
         hold,
         fall_waits: waits && base > judged.judgement.stage,
-        next_review_on: next_review_on(policy, rules, school, as_of),
+        next_review_on: next_review_on(record, policy, rules, school, as_of),
         enrolments: match policy.policy.scope {
             Scope::Trust => Vec::new(),
             Scope::Enrolment => counted
@@ -341,6 +341,7 @@ fn of_enrolment(
 
 /// The day after `as_of` on which the stage may change although no mark is written.
 fn next_review_on(
+    record: &PupilRecord<'_>,
     policy: &VersionedPolicy,
     rules: Rules<'_>,
     school: Option<SchoolId>,
@@ -351,14 +352,29 @@ fn next_review_on(
         // Marks leave the window on a Monday at the earliest.
         Window::SchoolWeeks(_) => monday_of(as_of).checked_add_days(Days::new(7)),
         Window::CurrentTerm => {
-            let year = rules.calendars.of_any(school).year(AcademicYear::clamped(as_of));
-            let terms = year.map_or(&[][..], |year| year.terms.as_slice());
-            terms.iter().map(|term| term.first).filter(|first| *first > as_of).min()
+            // Those of the school by which the pupil is judged, and of each whose register decides by itself.
+            let alone = record
+                .enrolments
+                .iter()
+                .filter(|_| policy.policy.scope == Scope::Enrolment);
+            let schools = alone.map(|enrolment| Some(enrolment.span.school)).chain([school]);
+            let terms = schools.flat_map(|school| {
+                let year = rules.calendars.of_any(school).year(AcademicYear::clamped(as_of));
+                year.map_or(&[][..], |year| year.terms.as_slice())
+            });
+            terms.map(|term| term.first).filter(|first| *first > as_of).min()
         }
     };
     let of_holds = rules
         .holds
         .iter()
         .flat_map(|hold| [Some(hold.from), hold.to.succ_opt()]);
-    of_holds.flatten().chain(of_window).filter(|date| *date > as_of).min()
+    // By which school's policy and calendar the pupil is judged, and which enrolments decide, changes where one begins and after
+    // one has ended. Whatever the policy of today: another one may be in force by then.
+    let of_enrolments = record.enrolments.iter().flat_map(|enrolment| {
+        let after = enrolment.span.end.and_then(|end| end.succ_opt());
+        [Some(enrolment.span.start), after]
+    });
+    let all = of_holds.chain(of_enrolments).flatten().chain(of_window);
+    all.filter(|date| *date > as_of).min()
 }

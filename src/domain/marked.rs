@@ -3,6 +3,7 @@
 
 use chrono::NaiveDate;
 
+use super::calendar::monday_of;
 use super::code::AttendanceCode;
 use super::register::trim;
 use super::session::{AcademicYear, SESSIONS_MAX, Session, SessionHalf};
@@ -26,6 +27,17 @@ pub const HELD: u8 = 2;
 /// The flag of a session in which a mark was entered on or after its day, and not only ahead of it: its register was
 /// received.
 pub const RECEIVED: u8 = 4;
+
+/// How the days on which a school held sessions changed, as far as it can matter to pupils who have no mark on them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeldChange {
+    /// A day became a school day although a later one up to today was one already, or is none any more: whatever spans it may
+    /// be otherwise.
+    Within,
+    /// The first school days of a week were added after all others up to today: of what is reached it moves at most what is
+    /// proved from this Monday on.
+    WeeksFrom(NaiveDate),
+}
 
 /// The sessions of one academic year of one school, a byte of flags each, laid out as a register is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -107,6 +119,28 @@ impl MarkedSessions {
         let days = self.0.chunks(2).enumerate();
         days.filter(|(_, day)| day.iter().any(|flags| flags & HELD != 0))
             .map(move |(day, _)| year.session_at(2 * day).date)
+    }
+
+    /// How the days up to today on which sessions were held changed, from these to those of `after`; nothing where they did
+    /// not, or in a way that can matter to nobody else.
+    pub fn held_change(&self, after: &MarkedSessions, year: AcademicYear, today: NaiveDate) -> Option<HeldChange> {
+        let ahead = year.sessions_to(today);
+        let held = |sessions: &MarkedSessions, day: usize| {
+            2 * day < ahead && (sessions.at(2 * day) | sessions.at(2 * day + 1)) & HELD != 0
+        };
+        let days = self.0.len().max(after.0.len()).min(ahead).div_ceil(2);
+        let last_before = (0..days).rev().find(|day| held(self, *day));
+        let mut changed = (0..days).filter(|day| held(self, *day) != held(after, *day)).peekable();
+        let first = *changed.peek()?;
+        if last_before.is_some_and(|last| first <= last) {
+            return Some(HeldChange::Within);
+        }
+        let week_of = |day: usize| monday_of(year.session_at(2 * day).date);
+        let known = last_before.map(week_of);
+        changed
+            .map(week_of)
+            .find(|week| Some(*week) != known)
+            .map(HeldChange::WeeksFrom)
     }
 
     /// The latest session up to and including a day that was held and whose register was received.

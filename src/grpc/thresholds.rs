@@ -67,6 +67,11 @@ pub(super) async fn list(
     let read = || -> Result<_, FieldViolation> {
         let query = EventQuery {
             include_cleared: request.include_cleared,
+            known_at: request
+                .known_at
+                .as_ref()
+                .map(|at| convert::timestamp("known_at", at))
+                .transpose()?,
             ..query(
                 &request.school,
                 &request.kinds,
@@ -126,6 +131,7 @@ fn query(
         from: convert::optional_date("from_date", from)?,
         to: convert::optional_date("to_date", to)?,
         include_cleared: false,
+        known_at: None,
     };
     if let (Some(from), Some(to)) = (query.from, query.to)
         && to < from
@@ -136,9 +142,10 @@ fn query(
     Ok(query)
 }
 
-/// A cell that no spreadsheet takes for a formula.
+/// A cell that no spreadsheet takes for a formula: neither as it stands, nor with blanks before it, nor in full-width signs.
 fn cell(text: &str) -> String {
-    if text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
+    let signs = ['=', '+', '-', '@', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}'];
+    if text.trim_start().starts_with(signs) || text.starts_with(['\t', '\r', '\n']) {
         format!("'{text}")
     } else {
         text.to_owned()

@@ -240,8 +240,8 @@ async fn give(
     })
 }
 
-/// Judges the pupils of schools whose calendar changed: their thresholds, which follow it in this academic year and the one
-/// before, and their stages where a policy's window follows it, which never reaches beyond 1 August. The pupils are locked
+/// Judges the pupils of schools whose calendar changed: their thresholds, which follow it in that academic year and every
+/// later one, and their stages where a policy's window follows it, which never reaches beyond 1 August. The pupils are locked
 /// before the policies are read, so that one that comes into force meanwhile either is seen here or sees the new calendar.
 async fn judge_anew(
     transaction: &mut TrustTransaction,
@@ -250,7 +250,7 @@ async fn judge_anew(
     year: AcademicYear,
     moment: Moment,
 ) -> Result<usize, ServiceError> {
-    if year > moment.year || year.start_year() + 1 < moment.year.start_year() {
+    if year > moment.year {
         return Ok(0);
     }
     let pupils = calendars::pupils_of_schools(transaction, trust, schools, year).await?;
@@ -259,7 +259,7 @@ async fn judge_anew(
     if year == moment.year && timeline.follows_calendar() {
         return judge_pupils(transaction, trust, &pupils, moment, Cause::Enrolment).await;
     }
-    thresholds::reevaluate(transaction, trust, &timeline, &pupils, &[], moment, None).await?;
+    thresholds::reevaluate(transaction, trust, &timeline, &pupils, Some(year), moment, None).await?;
     Ok(0)
 }
 

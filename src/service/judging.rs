@@ -3,11 +3,16 @@
 //! Most pupils are judged by their counts alone: the trust has one policy of the year to date, and nobody held the pupil.
 //! Whoever is not goes through the whole academic year, day by day ([`crate::domain::assessment`]).
 
+mod earlier;
+mod rolling;
+
 use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, NaiveDate, Utc};
+use diesel_async::AsyncPgConnection;
 use uuid::Uuid;
 
+pub(super) use self::rolling::RolledOver;
 use super::error::Resource;
 use super::{Service, ServiceError, thresholds};
 use crate::domain::assessment::{Assessment, Rules, assess};
@@ -24,9 +29,6 @@ use crate::store::episodes::{self, EpisodeChanges, NewEpisode, Raise, RaisedEpis
 use crate::store::registers::{self, RegisterWrite, Window};
 use crate::store::stages::{self, Cause, JudgedCounts, StageRow, Transition, TransitionContext};
 use crate::store::{StoreError, TrustTransaction, calendars, catalogues, holds, policies, records};
-
-/// How many pupils one transaction of the roll-over judges.
-const ROLL_OVER_PUPILS: i64 = 5_000;
 
 /// How many pupils' records are in memory at once where many are judged in one transaction.
 const RECORDS_AT_ONCE: usize = 2_500;
@@ -84,14 +86,15 @@ struct Outcome {
 }
 
 impl Outcome {
-    fn of_counts(stage: Stage, tally: Tally, since: Option<NaiveDate>, policy_version: i32) -> Outcome {
+    /// What counts alone come to. The days on which enrolments begin or have ended stay to come.
+    fn of_counts(row: &StageRow, stage: Stage, tally: Tally, since: Option<NaiveDate>, policy_version: i32) -> Outcome {
         Outcome {
             stage,
             tally,
             judged: JudgedCounts::NONE,
             since,
             policy_version,
-            next_review_on: None,
+            next_review_on: row.next_review_on,
             hold_id: None,
             fall_waits: false,
             retracted: Vec::new(),
@@ -103,11 +106,8 @@ impl Outcome {
 ///
 /// # Errors
 /// `NotFound` where there is no such trust.
-pub(super) async fn timeline_of(
-    transaction: &mut TrustTransaction,
-    trust: TrustId,
-) -> Result<PolicyTimeline, ServiceError> {
-    let timeline = policies::timeline(transaction, trust).await?;
+pub(super) async fn timeline_of(conn: &mut AsyncPgConnection, trust: TrustId) -> Result<PolicyTimeline, ServiceError> {
+    let timeline = policies::timeline(conn, trust).await?;
     timeline.ok_or(ServiceError::NotFound(Resource::Trust))
 }
 
@@ -120,6 +120,25 @@ impl Judging {
         cause: Cause,
     ) -> Result<Judging, ServiceError> {
         let timeline = timeline_of(transaction, trust).await?;
+        Ok(Judging::new(timeline, moment, cause))
+    }
+
+    /// The same, of pupils that were resolved before they were locked, under a version of the trust's identities.
+    ///
+    /// # Errors
+    /// A conflict, after which the transaction begins anew, where identifiers changed their pupils in between.
+    pub(super) async fn open_resolved(
+        transaction: &mut TrustTransaction,
+        trust: TrustId,
+        moment: Moment,
+        cause: Cause,
+        identities: i64,
+    ) -> Result<Judging, ServiceError> {
+        let (timeline, now) = policies::timeline_with_identities(transaction, trust).await?;
+        let timeline = timeline.ok_or(ServiceError::NotFound(Resource::Trust))?;
+        if now != identities {
+            return Err(StoreError::Conflict.into());
+        }
         Ok(Judging::new(timeline, moment, cause))
     }
 
@@ -150,9 +169,10 @@ impl Judging {
     }
 
     /// Whether a pupil's counts alone decide about the pupil today. `school` says the school by whose policy the pupil is
-    /// judged; it is asked for where schools differ.
+    /// judged; it is asked for where schools differ. Whose day of review has come is gone through, and so gets the next one.
     pub(super) fn decided_by_counts(&self, row: &StageRow, school: impl Fn() -> Option<SchoolId>) -> bool {
-        !row.has_holds && self.by_counts(self.school_that_matters(school)).is_some()
+        let due = row.next_review_on.is_some_and(|day| day <= self.moment.today);
+        !row.has_holds && !due && self.by_counts(self.school_that_matters(school)).is_some()
     }
 
     fn school_that_matters(&self, school: impl Fn() -> Option<SchoolId>) -> Option<SchoolId> {
@@ -187,7 +207,7 @@ impl Judging {
         if in_force_since.is_some_and(|from| from > year.first_day() && since.is_none_or(|since| since <= from)) {
             return Ok(false);
         }
-        let outcome = Outcome::of_counts(stage, tally, since, policy.version);
+        let outcome = Outcome::of_counts(row, stage, tally, since, policy.version);
         self.take(row, outcome)?;
         Ok(true)
     }
@@ -204,7 +224,7 @@ impl Judging {
         if stage == row.stage()? {
             return Ok(());
         }
-        let outcome = Outcome::of_counts(stage, tally, Some(self.moment.today), policy.version);
+        let outcome = Outcome::of_counts(row, stage, tally, Some(self.moment.today), policy.version);
         self.take(row, outcome)
     }
 
@@ -234,12 +254,16 @@ impl Judging {
 
     /// What going through a pupil's academic year comes to. Its rules must be loaded.
     pub(super) fn assess(&self, row: &StageRow, record: &PupilRecord<'_>) -> Assessment {
+        self.assess_on(row, record, self.moment.today)
+    }
+
+    fn assess_on(&self, row: &StageRow, record: &PupilRecord<'_>, day: NaiveDate) -> Assessment {
         let rules = Rules {
             timeline: &self.timeline,
             calendars: &self.calendars,
             holds: self.holds.get(&row.pupil_id).map_or(&[], Vec::as_slice),
         };
-        assess(record, rules, self.moment.today)
+        assess(record, rules, day)
     }
 
     /// Takes note of a pupil by going through the whole academic year.
@@ -252,17 +276,7 @@ impl Judging {
     fn outcome_of(&self, row: &StageRow, assessment: &Assessment) -> Outcome {
         let first_day = self.moment.year.first_day();
         let raised = self.raised.get(&row.pupil_id).map_or(&[][..], Vec::as_slice);
-        // An episode decides up to the day before a later one began: two of them may go side by side where two pupils were made
-        // one.
-        let end_of = |episode: &RaisedEpisode| {
-            let later = raised.iter().map(|other| other.started_on);
-            let next = later.filter(|started_on| *started_on > episode.started_on).min();
-            next.map_or(self.moment.today, |next| next.pred_opt().unwrap_or(next))
-        };
-        let retracted = raised.iter().filter_map(|episode| {
-            let reached = assessment.peak(episode.started_on, end_of(episode));
-            (i16::from(reached.number()) < episode.raised_to).then_some((episode.episode, reached))
-        });
+        let retracted = never_reached(raised, assessment).map(|(episode, reached)| (episode.episode, reached));
         let policy_judges_part = assessment.tally != assessment.year_tally || assessment.window_from != first_day;
         Outcome {
             stage: assessment.stage,
@@ -278,6 +292,15 @@ impl Judging {
             hold_id: assessment.hold,
             fall_waits: assessment.fall_waits,
             retracted: retracted.collect(),
+        }
+    }
+
+    /// What moves a pupil.
+    fn cause_of(&self, pupil_id: Uuid) -> Cause {
+        if self.corrected.contains(&pupil_id) {
+            Cause::Correction
+        } else {
+            self.cause
         }
     }
 
@@ -305,15 +328,12 @@ impl Judging {
             effective_on,
             outcome.policy_version,
         );
-        let cause = if self.corrected.contains(&row.pupil_id) {
-            Cause::Correction
-        } else {
-            self.cause
-        };
+        let cause = self.cause_of(row.pupil_id);
         let transition = Transition {
             pupil_id: row.pupil_id,
             from,
             to,
+            year: self.moment.year,
             effective_on,
             tally: outcome.tally,
             episode: judged.episode,
@@ -440,7 +460,6 @@ impl Judging {
         }
         let context = TransitionContext {
             recorded_at: moment.now,
-            year: moment.year,
             request_id,
         };
         if !self.transitions.is_empty() {
@@ -448,6 +467,24 @@ impl Judging {
         }
         stages::append_transitions(transaction, trust, context, &self.transitions).await
     }
+}
+
+/// The episodes of a pupil's year in which stages were raised that were never reached up to the day of the assessment, each with
+/// the stage of greatest need that was. An episode decides up to the day before a later one began: two of them may go side by
+/// side where two pupils were made one.
+fn never_reached<'e>(
+    raised: &'e [RaisedEpisode],
+    assessment: &'e Assessment,
+) -> impl Iterator<Item = (&'e RaisedEpisode, Stage)> {
+    let end_of = |episode: &RaisedEpisode| {
+        let later = raised.iter().map(|other| other.started_on);
+        let next = later.filter(|started_on| *started_on > episode.started_on).min();
+        next.map_or(assessment.as_of, |next| next.pred_opt().unwrap_or(next))
+    };
+    raised.iter().filter_map(move |episode| {
+        let reached = assessment.peak(episode.started_on, end_of(episode));
+        (i16::from(reached.number()) < episode.raised_to).then_some((episode, reached))
+    })
 }
 
 /// Judges pupils anew in a transaction in which something other than marks changed: enrolments, holds, calendars, policies,
@@ -460,12 +497,31 @@ pub(super) async fn judge_pupils(
     moment: Moment,
     cause: Cause,
 ) -> Result<usize, ServiceError> {
+    judge_pupils_since(transaction, trust, pupils, moment.today, moment, cause).await
+}
+
+/// The same, where something changed from a day on that may lie in an earlier academic year.
+pub(super) async fn judge_pupils_since(
+    transaction: &mut TrustTransaction,
+    trust: TrustId,
+    pupils: &[Uuid],
+    since: NaiveDate,
+    moment: Moment,
+    cause: Cause,
+) -> Result<usize, ServiceError> {
     let rows = stages::lock(transaction, trust, pupils).await?;
     let mut judging = Judging::open(transaction, trust, moment, cause).await?;
     judging.judge_locked(transaction, trust, &rows).await?;
+    let years = AcademicYear::clamped(since).start_year()..moment.year.start_year();
+    for year in years.filter_map(|year| AcademicYear::from_start_year(i32::from(year))) {
+        judging.judge_earlier_year(transaction, trust, year, &rows).await?;
+    }
     let transitions = judging.transitions();
     let pupils: Vec<Uuid> = rows.iter().map(|row| row.pupil_id).collect();
-    thresholds::reevaluate(transaction, trust, judging.timeline(), &pupils, &[], moment, None).await?;
+    // Marks of the year before may have come due after it turned; enrolments and calendars decide of every year.
+    let before = AcademicYear::from_start_year(i32::from(moment.year.start_year()) - 1);
+    let since = if cause == Cause::Enrolment { None } else { before };
+    thresholds::reevaluate(transaction, trust, judging.timeline(), &pupils, since, moment, None).await?;
     judging.write(transaction, trust, None).await?;
     Ok(transitions)
 }
@@ -536,74 +592,4 @@ async fn bring_up_to_date(
         });
     }
     Ok(registers::write_whole(transaction, trust, writes).await?)
-}
-
-impl Service {
-    /// Sees to it that every stage of the trust is that of today: marks entered ahead of time whose day has come count
-    /// from that day on, windows and holds move on, and a new academic year begins with no marks. Does nothing where it was
-    /// done today. Every read of a stage begins with it, so an answer is exact even where the service was down over midnight.
-    pub async fn roll_over(&self, trust: TrustId) -> Result<(), ServiceError> {
-        let today = self.clock.today();
-        if self.rolled_over.is_done(trust, today) {
-            return Ok(());
-        }
-        while self.roll_over_some(trust).await? > 0 {}
-        self.rolled_over.done(trust, today);
-        Ok(())
-    }
-
-    /// Rolls over every trust that was not today.
-    pub async fn roll_over_every_trust(&self) -> Result<(), ServiceError> {
-        let today = self.clock.today();
-        let mut connection = self.store.connection().await?;
-        let trusts = crate::store::trusts::all(&mut connection).await?;
-        drop(connection);
-        for trust in trusts {
-            if !self.rolled_over.is_done(trust, today) {
-                self.roll_over(trust).await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Judges again some of the pupils whose stage is not of today, in one transaction, and returns how many it was. Replicas
-    /// that do it at the same time take turns, and the later one finds nothing to do.
-    async fn roll_over_some(&self, trust: TrustId) -> Result<usize, ServiceError> {
-        let moment = self.moment();
-        let mut transaction = self.store.begin(trust).await?;
-        let rolled = async {
-            let (today, year) = (moment.today, moment.year);
-            let due = registers::pupils_with_marks_come_due(&mut transaction, trust, today, ROLL_OVER_PUPILS).await?;
-            let mut pupils = stages::pupils_to_review(&mut transaction, trust, today, year, ROLL_OVER_PUPILS).await?;
-            pupils.extend(due);
-            pupils.sort_unstable();
-            pupils.dedup();
-            if !pupils.is_empty() {
-                judge_pupils(&mut transaction, trust, &pupils, moment, Cause::DayPassed).await?;
-            }
-            Ok(pupils.len())
-        }
-        .await;
-        match super::transaction::finish(transaction, rolled).await {
-            // Of a trust that is not there nothing is to be rolled over.
-            Err(ServiceError::NotFound(Resource::Trust)) => Ok(0),
-            rolled => rolled,
-        }
-    }
-}
-
-/// The day up to which each trust's stages are known to be judged, as far as this process did it.
-#[derive(Clone, Debug, Default)]
-pub struct RolledOver(std::sync::Arc<std::sync::RwLock<HashMap<TrustId, NaiveDate>>>);
-
-impl RolledOver {
-    fn is_done(&self, trust: TrustId, today: NaiveDate) -> bool {
-        let days = self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        days.get(&trust) == Some(&today)
-    }
-
-    fn done(&self, trust: TrustId, today: NaiveDate) {
-        let mut days = self.0.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-        days.insert(trust, today);
-    }
 }

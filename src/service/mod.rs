@@ -11,6 +11,7 @@ pub mod forecasts;
 pub mod freshness;
 mod history;
 pub mod holds;
+mod identities;
 pub mod jobs;
 mod judging;
 pub mod movements;
@@ -29,6 +30,7 @@ pub mod transitions;
 pub mod trusts;
 
 use self::feed::{Feed, FeedSettings};
+use self::identities::IdentityCache;
 use self::judging::RolledOver;
 use self::policies::PolicyCache;
 use self::transitions::Transitions;
@@ -88,6 +90,7 @@ pub struct Service {
     reader: StageReader,
     rolled_over: RolledOver,
     policies: PolicyCache,
+    identities: IdentityCache,
 }
 
 impl Service {
@@ -105,6 +108,7 @@ impl Service {
             limits,
             rolled_over: RolledOver::default(),
             policies: PolicyCache::default(),
+            identities: IdentityCache::default(),
         }
     }
 }

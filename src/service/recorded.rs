@@ -53,7 +53,25 @@ pub(super) async fn earlier<T: DeserializeOwned>(
     trust: TrustId,
     request: Request<'_>,
 ) -> Result<Option<Recorded<T>>, ServiceError> {
-    let Some(earlier) = batches::find(conn, trust, request.id).await? else {
+    let found = batches::find(conn, trust, request.id).await?;
+    answer_of(found, request)
+}
+
+/// The same, with how often it changed which pupil an identifier means.
+pub(super) async fn earlier_with_identities<T: DeserializeOwned>(
+    conn: &mut AsyncPgConnection,
+    trust: TrustId,
+    request: Request<'_>,
+) -> Result<(Option<Recorded<T>>, i64), ServiceError> {
+    let (found, identities) = batches::find_with_identities(conn, trust, request.id).await?;
+    Ok((answer_of(found, request)?, identities))
+}
+
+fn answer_of<T: DeserializeOwned>(
+    found: Option<RecordedBatch>,
+    request: Request<'_>,
+) -> Result<Option<Recorded<T>>, ServiceError> {
+    let Some(earlier) = found else {
         return Ok(None);
     };
     if earlier.fingerprint != request.fingerprint {

@@ -20,7 +20,6 @@ use crate::domain::session::{AcademicYear, london_date};
 use crate::domain::stage::{Band, Judgement, Stage, StageMove};
 use crate::domain::tally::Tally;
 use crate::store::calendars::calendars_of;
-use crate::store::merges::merged_into;
 use crate::store::pupils::resolve_pupils;
 use crate::store::schools::{resolve_school, session_minutes};
 use crate::store::stage_reader::{StageWithTally, stages_of};
@@ -343,14 +342,11 @@ impl Service {
         };
         let found = self.reader.read(trust, moment.year, pupil.0).await?;
         let mut found = found.ok_or(ServiceError::NotFound(Resource::Pupil))?;
-        // A pupil without marks may have become part of another, who is asked for then.
-        if found.tally.possible == 0 && matches!(key, PupilKey::Id(_)) {
-            let mut transaction = self.store.begin(trust).await?;
-            let now = merged_into(&mut transaction, trust, &[pupil.0]).await;
-            if let Some((_, now)) = finish(transaction, now.map_err(ServiceError::from)).await?.pop() {
-                let read = self.reader.read(trust, moment.year, now).await?;
-                found = read.ok_or(ServiceError::NotFound(Resource::Pupil))?;
-            }
+        // A pupil may have become part of another, who is asked for then.
+        let now = self.identity_now(trust, pupil, found.identities).await?;
+        if now != pupil {
+            let read = self.reader.read(trust, moment.year, now.0).await?;
+            found = read.ok_or(ServiceError::NotFound(Resource::Pupil))?;
         }
         let timeline = self.timeline(trust, found.rules).await?;
         let by_school = timeline.differs_by_school() || timeline.refuses_old_data();

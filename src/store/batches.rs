@@ -6,7 +6,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
 use super::StoreError;
-use super::schema::batches;
+use super::schema::{batches, trusts};
 use crate::domain::identifiers::TrustId;
 
 /// A batch that was recorded.
@@ -34,6 +34,26 @@ pub async fn find(
         .await
         .optional()?;
     Ok(found)
+}
+
+/// The same, with how often it changed which pupil an identifier means ([`super::merges::identity_version`]); 0 where there is
+/// no such trust.
+pub async fn find_with_identities(
+    conn: &mut AsyncPgConnection,
+    trust: TrustId,
+    request_id: Uuid,
+) -> Result<(Option<RecordedBatch>, i64), StoreError> {
+    let of_request = batches::trust_id
+        .eq(trusts::trust_id)
+        .and(batches::request_id.eq(request_id));
+    let found: Option<(i64, Option<RecordedBatch>)> = trusts::table
+        .left_join(batches::table.on(of_request))
+        .filter(trusts::trust_id.eq(trust.0))
+        .select((trusts::identity_version, Option::<RecordedBatch>::as_select()))
+        .first(conn)
+        .await
+        .optional()?;
+    Ok(found.map_or((None, 0), |(identities, recorded)| (recorded, identities)))
 }
 
 /// Records a batch. False where somebody else has recorded the same `request_id` first (a request that is still under way

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use diesel::prelude::*;
 use diesel::sql_types;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
@@ -14,7 +14,7 @@ use super::schema::{school_days, school_sessions};
 use crate::domain::calendar::{Calendar, CalendarYear, Calendars, DayKind, Term};
 use crate::domain::given_calendar::{DayNote, GivenYear};
 use crate::domain::identifiers::{SchoolId, TrustId};
-use crate::domain::marked::MarkedSessions;
+use crate::domain::marked::{HeldChange, MarkedSessions};
 use crate::domain::session::{AcademicYear, SESSIONS_MAX};
 
 /// A school's academic year.
@@ -159,6 +159,17 @@ pub struct SessionNotes {
     pub lost: Vec<u16>,
 }
 
+/// That a transaction changed what the marks of a school say of its school days.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DaysChanged {
+    /// The school.
+    pub school: Uuid,
+    /// The academic year.
+    pub year: AcademicYear,
+    /// How.
+    pub change: HeldChange,
+}
+
 #[derive(QueryableByName)]
 struct StoredSessions {
     #[diesel(sql_type = sql_types::Uuid)]
@@ -213,13 +224,16 @@ impl RowLock {
 ///
 /// A transaction that does both takes all of its rows `FOR UPDATE` at once: taking the stronger lock in a second round could
 /// make two of them wait for each other.
+///
+/// Returns the schools whose days it changed, where that can matter to pupils of whom nothing was written; `today` is the day.
 pub async fn note_sessions(
     conn: &mut AsyncPgConnection,
     trust: TrustId,
     notes: &BTreeMap<SchoolYear, SessionNotes>,
-) -> Result<(), StoreError> {
+    today: NaiveDate,
+) -> Result<Vec<DaysChanged>, StoreError> {
     if notes.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let clearing = notes.values().any(|note| !note.lost.is_empty());
     let keys: Vec<SchoolYear> = notes.keys().copied().collect();
@@ -245,8 +259,16 @@ pub async fn note_sessions(
             rows.entry((school, year)).or_default().set(place, flags);
         }
     }
-    let changed = rows.into_iter().filter(|(key, row)| before.get(key) != Some(row));
-    write_sessions(conn, trust, changed.collect()).await
+    let none = MarkedSessions::default();
+    rows.retain(|key, row| before.get(key) != Some(row));
+    let changed = rows.iter().filter_map(|(key, row)| {
+        let (school, year) = *key;
+        let change = before.get(key).unwrap_or(&none).held_change(row, year, today)?;
+        Some(DaysChanged { school, year, change })
+    });
+    let changed = changed.collect();
+    write_sessions(conn, trust, rows.into_iter().collect()).await?;
+    Ok(changed)
 }
 
 async fn lock_sessions(

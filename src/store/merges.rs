@@ -91,6 +91,16 @@ pub async fn count_identity_change(conn: &mut AsyncPgConnection, trust: TrustId)
     Ok(())
 }
 
+/// The pupils of the trust that were merged, each with the pupil of which it is now part.
+pub async fn merged(conn: &mut AsyncPgConnection, trust: TrustId) -> Result<Vec<(Uuid, Uuid)>, StoreError> {
+    Ok(pupils::table
+        .filter(pupils::trust_id.eq(trust.0))
+        .filter(pupils::merged_into.is_not_null())
+        .select((pupils::pupil_id, pupils::merged_into.assume_not_null()))
+        .load(conn)
+        .await?)
+}
+
 /// Of some pupils, those that were merged, each with the pupil of which it is now part.
 pub async fn merged_into(
     conn: &mut AsyncPgConnection,

@@ -8,7 +8,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
 use super::StoreError;
-use super::schema::{policies, policy_activations};
+use super::schema::{policies, policy_activations, trusts};
 use crate::domain::identifiers::{SchoolId, TrustId};
 use crate::domain::person::Person;
 use crate::domain::policy::{Activation, PolicyTimeline, VersionedPolicy};
@@ -16,7 +16,22 @@ use crate::domain::stage::Policy;
 
 /// The trust's policies through time; nothing where there is no such trust.
 pub async fn timeline(conn: &mut AsyncPgConnection, trust: TrustId) -> Result<Option<PolicyTimeline>, StoreError> {
-    type Row = (Option<Uuid>, Option<i32>, DateTime<Utc>, Option<serde_json::Value>);
+    Ok(timeline_with_identities(conn, trust).await?.0)
+}
+
+/// The same, with how often it changed which pupil an identifier means ([`super::merges::identity_version`]).
+pub async fn timeline_with_identities(
+    conn: &mut AsyncPgConnection,
+    trust: TrustId,
+) -> Result<(Option<PolicyTimeline>, i64), StoreError> {
+    type Row = (
+        Option<Uuid>,
+        Option<i32>,
+        DateTime<Utc>,
+        Option<serde_json::Value>,
+        Option<i64>,
+    );
+    let of_trust = trusts::table.filter(trusts::trust_id.eq(trust.0));
     let of_version = policies::trust_id
         .nullable()
         .eq(policy_activations::trust_id.nullable())
@@ -30,10 +45,12 @@ pub async fn timeline(conn: &mut AsyncPgConnection, trust: TrustId) -> Result<Op
             policy_activations::version,
             policy_activations::activated_at,
             policies::settings.nullable(),
+            of_trust.select(trusts::identity_version).single_value(),
         ))
         .load(conn)
         .await?;
-    let activations = rows.into_iter().map(|(school, version, at, settings)| {
+    let identities = rows.iter().find_map(|row| row.4).unwrap_or(0);
+    let activations = rows.into_iter().map(|(school, version, at, settings, _)| {
         let policy = match (version, settings) {
             (Some(version), Some(settings)) => Some(Arc::new(VersionedPolicy {
                 version,
@@ -47,9 +64,8 @@ pub async fn timeline(conn: &mut AsyncPgConnection, trust: TrustId) -> Result<Op
             policy,
         })
     });
-    Ok(PolicyTimeline::new(
-        activations.collect::<Result<Vec<_>, StoreError>>()?,
-    ))
+    let timeline = PolicyTimeline::new(activations.collect::<Result<Vec<_>, StoreError>>()?);
+    Ok((timeline, identities))
 }
 
 /// How often a policy came into force in the trust: tells one timeline from a later one.

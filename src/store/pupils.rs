@@ -51,15 +51,38 @@ pub async fn resolve_pupils(
     trust: TrustId,
     keys: &[PupilKey],
 ) -> Result<Vec<Option<PupilId>>, StoreError> {
+    let mut resolved = resolve_identifiers(conn, trust, keys).await?;
+    let own: Vec<Uuid> = keys
+        .iter()
+        .filter_map(|key| match key {
+            PupilKey::Id(id) => Some(id.0),
+            _ => None,
+        })
+        .collect();
+    if own.is_empty() {
+        return Ok(resolved);
+    }
+    let merged: HashMap<Uuid, Uuid> = merged_into(conn, trust, &own).await?.into_iter().collect();
+    if !merged.is_empty() {
+        for pupil in resolved.iter_mut().flatten() {
+            pupil.0 = merged.get(&pupil.0).copied().unwrap_or(pupil.0);
+        }
+    }
+    Ok(resolved)
+}
+
+/// The same, but that the service's own identifiers come back as they are, be they of pupils that were merged into others. One
+/// statement, and none where there is no other identifier.
+pub async fn resolve_identifiers(
+    conn: &mut AsyncPgConnection,
+    trust: TrustId,
+    keys: &[PupilKey],
+) -> Result<Vec<Option<PupilId>>, StoreError> {
     let mut resolved = vec![None; keys.len()];
-    let mut own = Vec::new();
     let (mut asked, mut kinds, mut sources, mut values) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for (place, key) in keys.iter().enumerate() {
         match (key, stored_key(key)) {
-            (PupilKey::Id(id), _) => {
-                resolved[place] = Some(*id);
-                own.push(id.0);
-            }
+            (PupilKey::Id(id), _) => resolved[place] = Some(*id),
             (_, Some((kind, source, value))) => {
                 asked.push(place);
                 kinds.push(kind);
@@ -67,13 +90,6 @@ pub async fn resolve_pupils(
                 values.push(value);
             }
             _ => {}
-        }
-    }
-    if !own.is_empty() {
-        let merged: HashMap<Uuid, Uuid> = merged_into(conn, trust, &own).await?.into_iter().collect();
-        let of_merged = resolved.iter_mut().flatten().filter(|_| !merged.is_empty());
-        for pupil in of_merged {
-            pupil.0 = merged.get(&pupil.0).copied().unwrap_or(pupil.0);
         }
     }
     if asked.is_empty() {

@@ -42,6 +42,40 @@ pub fn schools_of<'r>(records: impl IntoIterator<Item = &'r PupilRecord<'r>>) ->
     schools
 }
 
+/// The academic years up to one of which any of the pupils has registers, in order.
+pub async fn years_of(
+    conn: &mut AsyncPgConnection,
+    trust: TrustId,
+    pupils: &[Uuid],
+    until: AcademicYear,
+) -> Result<Vec<AcademicYear>, StoreError> {
+    #[derive(diesel::QueryableByName)]
+    struct Found {
+        #[diesel(sql_type = sql_types::SmallInt)]
+        academic_year: i16,
+    }
+    let found: Vec<Found> = diesel::sql_query(
+        "SELECT DISTINCT r.academic_year
+         FROM unnest($2) AS k(pupil_id)
+         CROSS JOIN LATERAL (
+             SELECT academic_year FROM registers
+             WHERE trust_id = $1 AND pupil_id = k.pupil_id AND academic_year <= $3
+             OFFSET 0
+         ) AS r
+         ORDER BY r.academic_year",
+    )
+    .bind::<sql_types::Uuid, _>(trust.0)
+    .bind::<sql_types::Array<sql_types::Uuid>, _>(pupils)
+    .bind::<sql_types::SmallInt, _>(until.start_year())
+    .load(conn)
+    .await?;
+    let corrupt = || StoreError::Corrupt("registers.academic_year");
+    let years = found.into_iter().map(|found| i32::from(found.academic_year));
+    years
+        .map(|start_year| AcademicYear::from_start_year(start_year).ok_or_else(corrupt))
+        .collect()
+}
+
 /// The records of pupils, in the order of their identifiers: all enrolments, each with its registers of the years. A pupil
 /// without enrolments is left out.
 pub async fn records_of(

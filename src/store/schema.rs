@@ -186,4 +186,6 @@ diesel::allow_tables_to_appear_in_same_query!(
     policy_activations,
     holds,
     threshold_events,
+    trusts,
 );
+diesel::allow_tables_to_appear_in_same_query!(trusts, batches);

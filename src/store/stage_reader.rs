@@ -35,6 +35,8 @@ pub struct StageWithTally {
     pub tally: Tally,
     /// How often a policy had come into force in the trust: names the policies that were in force when it was read.
     pub rules: i32,
+    /// How often it had changed which pupil an identifier means.
+    pub identities: i64,
 }
 
 /// The stages of pupils with the counts of a year: of each pupil given a row for each register of the year, or one
@@ -67,7 +69,6 @@ type StageColumns = (
     sql_types::Nullable<sql_types::Uuid>,
     sql_types::Bool,
     sql_types::Bool,
-    sql_types::Integer,
 );
 type StageValues = (
     i16,
@@ -86,7 +87,6 @@ type StageValues = (
     Option<Uuid>,
     bool,
     bool,
-    i32,
 );
 
 /// A register's counts, as [`StagesByKey`] selects them.
@@ -99,10 +99,12 @@ impl QueryFragment<Pg> for StagesByKey<'_> {
             "SELECT k.pupil_id,
                  s.stage, s.academic_year, s.since, s.policy_version, s.episode, s.episode_open, s.raised_to,
                  s.changed_at, s.next_review_on, s.judged_attended, s.judged_possible, s.judged_unauthorised, s.judged_from,
-                 s.hold_id, s.fall_waits, s.has_holds, s.last_episode,
+                 s.hold_id, s.fall_waits, s.has_holds,
                  r.attended, r.possible, r.unauthorised,
                  (SELECT max(ordinal) FROM policy_activations WHERE trust_id = ",
         );
+        out.push_bind_param::<sql_types::Uuid, _>(&self.trust)?;
+        out.push_sql("), (SELECT identity_version FROM trusts WHERE trust_id = ");
         out.push_bind_param::<sql_types::Uuid, _>(&self.trust)?;
         out.push_sql(") FROM unnest(");
         out.push_bind_param::<sql_types::Array<sql_types::Uuid>, _>(&self.pupils)?;
@@ -111,7 +113,7 @@ impl QueryFragment<Pg> for StagesByKey<'_> {
              LEFT JOIN LATERAL (
                  SELECT stage, academic_year, since, policy_version, episode, episode_open, raised_to, changed_at,
                      next_review_on, judged_attended, judged_possible, judged_unauthorised, judged_from, hold_id,
-                     fall_waits, has_holds, last_episode
+                     fall_waits, has_holds
                  FROM pupil_stages WHERE trust_id = ",
         );
         out.push_bind_param::<sql_types::Uuid, _>(&self.trust)?;
@@ -143,6 +145,7 @@ impl Query for StagesByKey<'_> {
         sql_types::Nullable<StageColumns>,
         sql_types::Nullable<TallyColumns>,
         sql_types::Nullable<sql_types::Integer>,
+        sql_types::Nullable<sql_types::BigInt>,
     );
 }
 
@@ -163,7 +166,8 @@ fn stage_row(pupil_id: Uuid, values: StageValues) -> StageRow {
         hold_id: values.13,
         fall_waits: values.14,
         has_holds: values.15,
-        last_episode: values.16,
+        // Not asked for: who reads a stage begins no episode.
+        last_episode: values.4,
     }
 }
 
@@ -183,11 +187,11 @@ pub async fn stages_of(
         year: year.start_year(),
         pupils,
     };
-    type Row = (Uuid, Option<StageValues>, Option<TallyValues>, Option<i32>);
+    type Row = (Uuid, Option<StageValues>, Option<TallyValues>, Option<i32>, Option<i64>);
     let rows: Vec<Row> = query.load(&mut conn).await?;
     let mut stages: Vec<StageWithTally> = Vec::with_capacity(pupils.len());
     let (mut answered, mut last_answered) = (0, None);
-    for (pupil_id, stage, tally, rules) in rows {
+    for (pupil_id, stage, tally, rules, identities) in rows {
         let tally = tally.map_or_else(Tally::default, |(attended, possible, unauthorised)| {
             Tally::from_stored(attended, possible, unauthorised)
         });
@@ -204,6 +208,7 @@ pub async fn stages_of(
             row: stage_row(pupil_id, values),
             tally,
             rules: rules.unwrap_or(0),
+            identities: identities.unwrap_or(0),
         }));
     }
     if answered != pupils.len() {

@@ -351,7 +351,10 @@ pub struct Transition {
     pub from: Stage,
     /// The stage after.
     pub to: Stage,
-    /// The first day on which the stage after holds.
+    /// The academic year that was judged.
+    pub year: AcademicYear,
+    /// The first day on which the stage after holds. Of what is taken back in an earlier academic year, the day on which its
+    /// episode began.
     pub effective_on: NaiveDate,
     /// The counts that caused it.
     pub tally: Tally,
@@ -372,8 +375,6 @@ pub struct Transition {
 pub struct TransitionContext {
     /// When it was recorded.
     pub recorded_at: DateTime<Utc>,
-    /// The academic year that was judged.
-    pub year: AcademicYear,
     /// The batch.
     pub request_id: Option<Uuid>,
 }
@@ -392,21 +393,21 @@ pub async fn append_transitions(
     let count = |count: u64| i32::try_from(count).unwrap_or(i32::MAX);
     diesel::sql_query(
         "WITH feed AS (
-             UPDATE feeds SET position = position + $5 WHERE trust_id = $1 RETURNING position - $5 AS before
+             UPDATE feeds SET position = position + $4 WHERE trust_id = $1 RETURNING position - $4 AS before
          )
          INSERT INTO transitions (trust_id, position, recorded_at, academic_year, request_id, pupil_id, from_stage, to_stage,
              effective_on, attended, possible, unauthorised, episode, cause, policy_version, retracted_to, hold_id)
-         SELECT $1, feed.before + n.ordinality, $2, $3, $4, n.pupil_id, n.from_stage, n.to_stage, n.effective_on, n.attended,
-             n.possible, n.unauthorised, n.episode, n.cause, n.policy_version, n.retracted_to, n.hold_id
-         FROM feed, unnest($6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) WITH ORDINALITY
-             AS n(pupil_id, from_stage, to_stage, effective_on, attended, possible, unauthorised, episode, cause,
+         SELECT $1, feed.before + n.ordinality, $2, n.academic_year, $3, n.pupil_id, n.from_stage, n.to_stage, n.effective_on,
+             n.attended, n.possible, n.unauthorised, n.episode, n.cause, n.policy_version, n.retracted_to, n.hold_id
+         FROM feed, unnest($5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) WITH ORDINALITY
+             AS n(academic_year, pupil_id, from_stage, to_stage, effective_on, attended, possible, unauthorised, episode, cause,
                  policy_version, retracted_to, hold_id, ordinality)",
     )
     .bind::<sql_types::Uuid, _>(trust.0)
     .bind::<sql_types::Timestamptz, _>(context.recorded_at)
-    .bind::<sql_types::SmallInt, _>(context.year.start_year())
     .bind::<sql_types::Nullable<sql_types::Uuid>, _>(context.request_id)
     .bind::<sql_types::BigInt, _>(i64::try_from(transitions.len()).unwrap_or(i64::MAX))
+    .bind::<sql_types::Array<sql_types::SmallInt>, _>(column(transitions, |row| row.year.start_year()))
     .bind::<sql_types::Array<sql_types::Uuid>, _>(column(transitions, |row| row.pupil_id))
     .bind::<sql_types::Array<sql_types::SmallInt>, _>(column(transitions, |row| i16::from(row.from.number())))
     .bind::<sql_types::Array<sql_types::SmallInt>, _>(column(transitions, |row| i16::from(row.to.number())))

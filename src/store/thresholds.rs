@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::StoreError;
 use super::schema::{enrolments, penalty_notices, pupils, threshold_events};
+use crate::domain::code::AttendanceCode;
 use crate::domain::identifiers::TrustId;
 use crate::domain::person::Person;
 use crate::domain::session::{AcademicYear, Session, SessionHalf};
@@ -100,7 +101,6 @@ const EVENT_COLUMNS: (
 
 fn event(columns: EventColumns) -> Result<EventRow, StoreError> {
     let kind = ThresholdKind::from_number(columns.kind).ok_or(StoreError::Corrupt("threshold_events.kind"))?;
-    let year = AcademicYear::from_start_year(i32::from(columns.academic_year));
     Ok(EventRow {
         event_id: columns.event_id,
         pupil_id: columns.pupil_id,
@@ -109,85 +109,126 @@ fn event(columns: EventColumns) -> Result<EventRow, StoreError> {
             proved_by: session_of(columns.proved_by)?,
             sessions: sessions_of(&columns.sessions)?,
         },
-        year: year.ok_or(StoreError::Corrupt("an academic year"))?,
+        year: year_of(columns.academic_year)?,
         raised_at: columns.raised_at,
         cleared_at: columns.cleared_at,
     })
 }
 
-/// Which pupils' thresholds may have changed.
+/// From which counts on a pupil can have reached a threshold.
 #[derive(Clone, Copy, Debug)]
 pub struct Concern {
-    /// The academic year.
-    pub year: AcademicYear,
-    /// From how many unauthorised sessions on, in the year and the one before together.
+    /// Unauthorised sessions, in an academic year and the one before it together.
     pub unauthorised: i64,
-    /// From how many authorised absences on, in the year.
+    /// Authorised absences, in an academic year.
     pub authorised: i64,
 }
 
-/// Of some pupils, those whose counts can have reached a threshold, or who have one that stands.
+/// Of some pupils, those who can have reached a threshold in a year by their counts, of whom illness is entered ahead of time
+/// in it, or who have one that stands: each with the year, in the order of the pupils. Counts must be up to date.
 pub async fn concerned(
     conn: &mut AsyncPgConnection,
     trust: TrustId,
     pupils: &[Uuid],
+    years: &[AcademicYear],
     concern: Concern,
-) -> Result<Vec<Uuid>, StoreError> {
+) -> Result<Vec<(Uuid, AcademicYear)>, StoreError> {
     #[derive(QueryableByName)]
     struct Found {
         #[diesel(sql_type = sql_types::Uuid)]
         pupil_id: Uuid,
+        #[diesel(sql_type = sql_types::SmallInt)]
+        academic_year: i16,
     }
-    if pupils.is_empty() {
+    if pupils.is_empty() || years.is_empty() {
         return Ok(Vec::new());
     }
+    let years: Vec<i16> = years.iter().map(|year| year.start_year()).collect();
+    let ill = [AttendanceCode::I.byte()];
     let found: Vec<Found> = diesel::sql_query(
-        "SELECT k.pupil_id
+        "SELECT k.pupil_id, y.academic_year
          FROM unnest($2) AS k(pupil_id)
+         CROSS JOIN unnest($3) AS y(academic_year)
          CROSS JOIN LATERAL (
              SELECT coalesce(sum(unauthorised), 0) AS unauthorised,
-                 coalesce(sum(possible - attended - unauthorised) FILTER (WHERE academic_year = $3), 0) AS authorised
+                 coalesce(sum(unauthorised) FILTER (WHERE academic_year = y.academic_year), 0) AS of_year,
+                 coalesce(sum(possible - attended - unauthorised) FILTER (WHERE academic_year = y.academic_year), 0)
+                     AS authorised,
+                 coalesce(bool_or(ill_ahead) FILTER (WHERE academic_year = y.academic_year), false) AS ill_ahead
              FROM (
-                 SELECT academic_year, attended, possible, unauthorised FROM registers
-                 WHERE trust_id = $1 AND pupil_id = k.pupil_id AND academic_year BETWEEN $3 - 1 AND $3
+                 SELECT academic_year, attended, possible, unauthorised,
+                     CASE WHEN next_mark_on IS NOT NULL THEN
+                         position($6 IN substring(marks FROM 2 * (next_mark_on - make_date(academic_year, 8, 1)) + 1)) > 0
+                     END AS ill_ahead
+                 FROM registers
+                 WHERE trust_id = $1 AND pupil_id = k.pupil_id
+                     AND academic_year BETWEEN y.academic_year - 1 AND y.academic_year
                  OFFSET 0
              ) AS counted
          ) AS r
-         WHERE r.unauthorised >= $4 OR r.authorised >= $5
+         WHERE (r.unauthorised >= $4 AND r.of_year > 0) OR r.authorised >= $5 OR r.ill_ahead
              OR EXISTS (
                  SELECT FROM threshold_events
-                 WHERE trust_id = $1 AND pupil_id = k.pupil_id AND academic_year = $3 AND cleared_at IS NULL
-             )",
+                 WHERE trust_id = $1 AND pupil_id = k.pupil_id AND academic_year = y.academic_year AND cleared_at IS NULL
+             )
+         ORDER BY k.pupil_id, y.academic_year",
     )
     .bind::<sql_types::Uuid, _>(trust.0)
     .bind::<sql_types::Array<sql_types::Uuid>, _>(pupils)
-    .bind::<sql_types::SmallInt, _>(concern.year.start_year())
+    .bind::<sql_types::Array<sql_types::SmallInt>, _>(years)
     .bind::<sql_types::BigInt, _>(concern.unauthorised)
     .bind::<sql_types::BigInt, _>(concern.authorised)
+    .bind::<sql_types::Binary, _>(&ill[..])
     .load(conn)
     .await?;
-    Ok(found.into_iter().map(|found| found.pupil_id).collect())
+    found
+        .into_iter()
+        .map(|found| Ok((found.pupil_id, year_of(found.academic_year)?)))
+        .collect()
 }
 
-/// The events of some pupils in a year that stand.
+fn year_of(start_year: i16) -> Result<AcademicYear, StoreError> {
+    AcademicYear::from_start_year(i32::from(start_year)).ok_or(StoreError::Corrupt("an academic year"))
+}
+
+/// The pupils of whom an event stands that is proved on a day or after it: what is written from that day on can undo no other.
+pub async fn pupils_proved_from(
+    conn: &mut AsyncPgConnection,
+    trust: TrustId,
+    from: NaiveDate,
+) -> Result<Vec<Uuid>, StoreError> {
+    let from = Session {
+        date: from,
+        half: SessionHalf::Am,
+    };
+    Ok(threshold_events::table
+        .filter(threshold_events::trust_id.eq(trust.0))
+        .filter(threshold_events::proved_by.ge(session_number(from)))
+        .filter(threshold_events::cleared_at.is_null())
+        .select(threshold_events::pupil_id)
+        .load(conn)
+        .await?)
+}
+
+/// The events of some pupils in a year and later ones that stand.
 pub async fn standing(
     conn: &mut AsyncPgConnection,
     trust: TrustId,
     pupils: &[Uuid],
-    year: AcademicYear,
+    since: AcademicYear,
 ) -> Result<Vec<EventRow>, StoreError> {
     let rows: Vec<EventColumns> = diesel::sql_query(
         "SELECT e.* FROM unnest($2) AS k(pupil_id)
          CROSS JOIN LATERAL (
              SELECT event_id, pupil_id, kind, academic_year, proved_by, sessions, raised_at, cleared_at
              FROM threshold_events
-             WHERE trust_id = $1 AND pupil_id = k.pupil_id AND academic_year = $3 AND cleared_at IS NULL
+             WHERE trust_id = $1 AND pupil_id = k.pupil_id AND academic_year >= $3 AND cleared_at IS NULL
              OFFSET 0
          ) AS e",
     )
     .bind::<sql_types::Uuid, _>(trust.0)
     .bind::<sql_types::Array<sql_types::Uuid>, _>(pupils)
-    .bind::<sql_types::SmallInt, _>(year.start_year())
+    .bind::<sql_types::SmallInt, _>(since.start_year())
     .load(conn)
     .await?;
     rows.into_iter().map(event).collect()
@@ -196,17 +237,16 @@ pub async fn standing(
 /// What changes of some pupils' events.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EventChanges {
-    /// Those that are raised: by pupil.
-    pub raised: Vec<(Uuid, Threshold)>,
+    /// Those that are raised: by pupil and academic year.
+    pub raised: Vec<(Uuid, AcademicYear, Threshold)>,
     /// Those that are cleared.
     pub cleared: Vec<Uuid>,
 }
 
-/// Writes changes of a year's events. The pupils must be locked.
+/// Writes changes of events. The pupils must be locked.
 pub async fn write(
     conn: &mut AsyncPgConnection,
     trust: TrustId,
-    year: AcademicYear,
     changes: &EventChanges,
     now: DateTime<Utc>,
     request_id: Option<Uuid>,
@@ -227,7 +267,7 @@ pub async fn write(
         let rows: Vec<_> = changes
             .raised
             .iter()
-            .map(|(pupil, threshold)| {
+            .map(|(pupil, year, threshold)| {
                 let sessions: Vec<i32> = threshold
                     .sessions
                     .iter()
@@ -269,6 +309,8 @@ pub struct EventFilter {
     pub to: Option<NaiveDate>,
     /// Those that were cleared as well.
     pub include_cleared: bool,
+    /// As it was known at this moment; now where none is given.
+    pub known_at: Option<DateTime<Utc>>,
     /// Only those after this one.
     pub after: Option<(i32, Uuid)>,
 }
@@ -305,8 +347,15 @@ pub async fn list(
         };
         query = query.filter(threshold_events::proved_by.le(session_number(session)));
     }
+    if let Some(known_at) = filter.known_at {
+        query = query.filter(threshold_events::raised_at.le(known_at));
+    }
     if !filter.include_cleared {
-        query = query.filter(threshold_events::cleared_at.is_null());
+        let stands = threshold_events::cleared_at.is_null();
+        query = match filter.known_at {
+            None => query.filter(stands),
+            Some(known_at) => query.filter(stands.or(threshold_events::cleared_at.gt(known_at))),
+        };
     }
     if !filter.kinds.is_empty() {
         let kinds: Vec<i16> = filter.kinds.iter().map(|kind| kind.number()).collect();
@@ -332,7 +381,13 @@ pub async fn list(
         .select(EVENT_COLUMNS)
         .load(conn)
         .await?;
-    rows.into_iter().map(event).collect()
+    let mut events = rows.into_iter().map(event).collect::<Result<Vec<_>, _>>()?;
+    if let Some(known_at) = filter.known_at {
+        for event in &mut events {
+            event.cleared_at = event.cleared_at.filter(|cleared_at| *cleared_at <= known_at);
+        }
+    }
+    Ok(events)
 }
 
 /// The dates of birth of some pupils, where they are known.

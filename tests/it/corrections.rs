@@ -3,7 +3,7 @@
 use graduated_response::proto as pb;
 
 use crate::common::World;
-use crate::common::world::{at, by_id, person};
+use crate::common::world::{at, by_id, enrolment, person};
 
 /// A world on a Friday with one pupil at stage 4 by ten days marked as unauthorised absence, the last two weeks of six.
 async fn world_with_wrong_marks() -> (World, String) {
@@ -201,4 +201,120 @@ async fn both_clocks_tell_marks_taken_away_and_entered_again() {
     assert_eq!(known("2025-09-16").await, (18, 18, 0));
     assert_eq!(known("2025-09-17").await, (18, 20, 2));
     assert_eq!(known("2025-09-18").await, (18, 20, 1));
+}
+
+/// The actions of every episode of a pupil.
+async fn all_actions(world: &World, pupil: &str) -> Vec<pb::Action> {
+    let request = pb::ListPupilActionsRequest {
+        trust_id: world.trust_id.clone(),
+        pupil: Some(by_id(pupil)),
+        all_episodes: true,
+        ..pb::ListPupilActionsRequest::default()
+    };
+    let answer = world.actions().list_pupil_actions(request).await.unwrap();
+    answer.into_inner().actions
+}
+
+/// A world in the September after an autumn in which a pupil came to stage 4, with one of that stage's actions begun, and at
+/// stage 3 again in the new year.
+async fn world_in_the_year_after() -> (World, String) {
+    let world = World::on("2024-10-11").await;
+    let school = world.school("100001").await;
+    let sole = enrolment(&school, pb::EnrolmentKind::Sole, "2024-09-01", "");
+    let pupil = world.pupil_enrolled("a", &[sole]).await;
+    world.record_days(&pupil, "2024-09-02", "2024-09-27", "/", "\\").await;
+    world.record_days(&pupil, "2024-09-30", "2024-10-11", "O", "O").await;
+    assert_eq!(world.stage(&pupil).await.stage(), pb::Stage::Four);
+    let actions = world.actions_of(&pupil).await;
+    let four = actions.iter().find(|action| action.stage() == pb::Stage::Four);
+    begin(&world, four.unwrap()).await;
+    world.turn_to("2025-09-26");
+    world.record_days(&pupil, "2025-09-01", "2025-09-24", "/", "\\").await;
+    world.record_days(&pupil, "2025-09-25", "2025-09-26", "I", "I").await;
+    let stage = world.stage(&pupil).await;
+    assert_eq!((stage.stage(), stage.episode), (pb::Stage::Three, 2), "36 of 40");
+    (world, pupil)
+}
+
+#[tokio::test]
+async fn a_correction_of_a_year_that_is_over_takes_back_what_was_never_reached_in_it_and_leaves_today_alone() {
+    let (world, pupil) = world_in_the_year_after().await;
+    let before = world.stage(&pupil).await;
+    let of_today = world.actions_of(&pupil).await;
+    // The child was at school but for the last two days: 56 of 60, stage 1.
+    world.record_days(&pupil, "2024-09-30", "2024-10-09", "/", "\\").await;
+    assert_eq!(world.stage(&pupil).await, before);
+    assert_eq!(world.actions_of(&pupil).await, of_today);
+
+    let earlier: Vec<_> = all_actions(&world, &pupil).await;
+    let earlier: Vec<_> = earlier.iter().filter(|action| action.episode == 1).collect();
+    let (one, never): (Vec<_>, Vec<_>) = earlier.into_iter().partition(|action| action.stage() == pb::Stage::One);
+    assert!(!one.is_empty() && one.iter().all(|action| !action.never_reached));
+    let (begun, untouched): (Vec<_>, Vec<_>) = never
+        .into_iter()
+        .partition(|action| action.state() == pb::ActionState::InProgress);
+    assert_eq!(begun.len(), 1, "begun work is never closed by the service");
+    assert!(begun[0].never_reached && begun[0].no_longer_required);
+    assert!(!untouched.is_empty());
+    assert!(
+        untouched
+            .iter()
+            .all(|action| action.never_reached && action.state() == pb::ActionState::Withdrawn)
+    );
+
+    // The feed says so, of that year and that episode; and no more, where nothing more is taken back.
+    let last = async || {
+        let request = pb::ListTransitionsRequest {
+            trust_id: world.trust_id.clone(),
+            pupil: Some(by_id(&pupil)),
+            page_size: 1000,
+            ..pb::ListTransitionsRequest::default()
+        };
+        let answer = world.stages().list_transitions(request).await.unwrap().into_inner();
+        let told = answer.transitions.len();
+        (told, answer.transitions.into_iter().next().unwrap())
+    };
+    let (told, transition) = last().await;
+    assert_eq!(
+        (transition.from_stage(), transition.to_stage()),
+        (pb::Stage::Three, pb::Stage::Three)
+    );
+    assert_eq!(transition.retracted_to(), pb::Stage::One);
+    assert_eq!(transition.cause(), pb::TransitionCause::Correction);
+    assert_eq!((transition.academic_year, transition.episode), (2024, 1));
+    let tally = transition.tally.unwrap();
+    assert_eq!((tally.attended, tally.possible), (56, 60));
+    world.record_days(&pupil, "2024-09-30", "2024-09-30", "L", "L").await;
+    assert_eq!(last().await.0, told);
+    // What was true then, as it was known then and as it is known now.
+    let known_then = world.stage_as_of(&pupil, "2024-10-11", Some("2024-10-20")).await;
+    assert_eq!(known_then.stage(), pb::Stage::Four);
+    assert_eq!(
+        world.stage_as_of(&pupil, "2024-10-11", None).await.stage(),
+        pb::Stage::One
+    );
+}
+
+#[tokio::test]
+async fn a_late_correction_of_a_year_that_is_over_takes_nothing_back_that_was_reached_all_the_same() {
+    let (world, pupil) = world_in_the_year_after().await;
+    world.record_days(&pupil, "2024-09-30", "2024-09-30", "/", "\\").await;
+    let actions = all_actions(&world, &pupil).await;
+    assert!(actions.iter().all(|action| !action.never_reached));
+}
+
+#[tokio::test]
+async fn marks_taken_away_behind_the_end_of_an_enrolment_are_judged_in_the_year_in_which_they_were() {
+    let (world, pupil) = world_in_the_year_after().await;
+    // The child left for another school three weeks before anybody noticed; and was here again a year later.
+    world.try_end(&pupil, "100001", "2024-09-27", true).await.unwrap();
+    let actions = all_actions(&world, &pupil).await;
+    let begun = actions
+        .iter()
+        .filter(|action| action.episode == 1 && action.state() == pb::ActionState::InProgress);
+    assert_eq!(begun.count(), 1);
+    assert!(
+        actions.iter().all(|action| action.never_reached),
+        "no mark of either year is left behind that day"
+    );
 }

@@ -7,6 +7,7 @@ mod calendars;
 mod catalogues;
 mod common;
 mod corrections;
+mod examples;
 mod faults;
 mod forecasts;
 mod holds;

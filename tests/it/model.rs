@@ -50,6 +50,12 @@ pub enum Step {
     EndHold {
         which: usize,
     },
+    /// To the other school, from a day of the past or to come.
+    Transfer {
+        pupil: usize,
+        days_ahead: i8,
+        with_correction: bool,
+    },
     Policy {
         which: usize,
         school: Option<usize>,
@@ -87,6 +93,12 @@ fn step() -> impl Strategy<Value = Step> {
     let days = prop_oneof![6 => 1u8..4, 3 => 5u8..9, 1 => 20u8..120].prop_map(Step::Days);
     let hold = (pupil.clone(), 1usize..6, 0u8..20).prop_map(|(pupil, stage, days)| Step::Hold { pupil, stage, days });
     let delay = (pupil.clone(), 0u8..20).prop_map(|(pupil, days)| Step::DelayFall { pupil, days });
+    let transfer = (pupil.clone(), -12i8..12, any::<bool>());
+    let transfer = transfer.prop_map(|(pupil, days_ahead, with_correction)| Step::Transfer {
+        pupil,
+        days_ahead,
+        with_correction,
+    });
     let policies = setting::policies().len();
     let policy = (0..=policies, prop::option::of(0usize..2)).prop_map(|(which, school)| Step::Policy { which, school });
     let ask = (pupil.clone(), 0u8..60, 0usize..40).prop_map(|(pupil, days_back, moments_back)| Step::Ask {
@@ -103,6 +115,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => pupil.prop_map(|pupil| Step::ConfirmFall { pupil }),
         1 => (0usize..8).prop_map(|which| Step::EndHold { which }),
         1 => policy,
+        2 => transfer,
         6 => ask,
     ]
 }

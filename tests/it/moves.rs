@@ -5,6 +5,7 @@ use tonic::Code;
 use uuid::Uuid;
 
 use crate::common::World;
+use crate::common::calendar::give_calendar;
 use crate::common::world::{
     at, by_id, by_name, correction, enrolment, item, marks, pb_date, person, pupil_input, refused,
 };
@@ -276,6 +277,111 @@ async fn a_transfer_moves_the_pupil_under_the_policy_of_the_new_school_at_once()
         stage.stage() == pb::Stage::Universal && stage.too_little_data,
         "{stage:?}"
     );
+}
+
+#[tokio::test]
+async fn a_transfer_to_come_moves_the_pupil_under_the_policy_of_the_new_school_on_its_day_and_not_before() {
+    let (world, schools, pupil) = world_with_mover().await;
+    let settings = pb::PolicySettings {
+        minimum_possible: Some(300),
+        ..pb::PolicySettings::default()
+    };
+    let version = world.policy(settings).await;
+    world.activate(version, &schools[1]).await;
+    world
+        .try_transfer(&pupil, ("100001", "100002"), ("", "2026-02-02"), false)
+        .await
+        .unwrap();
+    world.turn_to("2026-01-30");
+    // A mark in between is judged by the policy of the school of its day, and does not make the move forgotten.
+    world.record(&pupil, at("2026-01-30", "AM"), "O").await;
+    let before = world.stage(&pupil).await;
+    assert_eq!((before.stage(), before.episode), (pb::Stage::Four, 1));
+    world.turn_to("2026-02-02");
+    let after = world.stage(&pupil).await;
+    assert!(
+        after.stage() == pb::Stage::Universal && after.too_little_data,
+        "{after:?}"
+    );
+    assert_eq!(
+        (after.since, after.episode),
+        (Some(pb_date("2026-02-02")), 0),
+        "the episode has ended"
+    );
+}
+
+#[tokio::test]
+async fn the_policy_of_a_school_that_a_new_pupil_goes_to_later_judges_from_that_day_on() {
+    let (world, schools, _) = world_with_mover().await;
+    let settings = pb::PolicySettings {
+        minimum_possible: Some(2),
+        ..pb::PolicySettings::default()
+    };
+    let version = world.policy(settings).await;
+    world.activate(version, &schools[1]).await;
+    let both = [
+        enrolment(&schools[0], pb::EnrolmentKind::Sole, "2026-01-05", "2026-01-16"),
+        enrolment(&schools[1], pb::EnrolmentKind::Sole, "2026-01-19", ""),
+    ];
+    let pupil = world.pupil_enrolled("b", &both).await;
+    world.record_days(&pupil, "2026-01-14", "2026-01-16", "O", "O").await;
+    let before = world.stage(&pupil).await;
+    assert!(
+        before.stage() == pb::Stage::Universal && before.too_little_data,
+        "6 sessions"
+    );
+    world.turn_to("2026-01-19");
+    let after = world.stage(&pupil).await;
+    assert_eq!(
+        (after.stage(), after.since),
+        (pb::Stage::Five, Some(pb_date("2026-01-19")))
+    );
+    assert!(!world.actions_of(&pupil).await.is_empty());
+}
+
+#[tokio::test]
+async fn under_a_policy_of_each_enrolment_alone_the_term_of_either_school_begins_its_window() {
+    let world = World::on("2025-12-19").await;
+    let schools = [world.school("100001").await, world.school("100002").await];
+    give_calendar(
+        &world,
+        &schools[0],
+        &["autumn 2025-09-01 2025-12-19", "spring 2026-01-05 2026-03-27"],
+        &[],
+    )
+    .await;
+    give_calendar(
+        &world,
+        &schools[1],
+        &["autumn 2025-09-01 2025-12-19", "spring 2026-01-07 2026-03-27"],
+        &[],
+    )
+    .await;
+    let settings = pb::PolicySettings {
+        minimum_possible: Some(1),
+        window: pb::PolicyWindow::CurrentTerm.into(),
+        scope: pb::PolicyScope::Enrolment.into(),
+        ..pb::PolicySettings::default()
+    };
+    let version = world.policy(settings).await;
+    world.activate(version, "").await;
+    let dual = [
+        enrolment(&schools[0], pb::EnrolmentKind::Main, "2025-09-01", ""),
+        enrolment(&schools[1], pb::EnrolmentKind::Subsidiary, "2025-09-01", ""),
+    ];
+    let pupil = world.pupil_enrolled("dual", &dual).await;
+    let mut run = item(&pupil, at("2025-12-18", "AM"), "O O O O");
+    run.school.clone_from(&schools[1]);
+    assert_eq!(world.try_record(vec![run]).await.unwrap().rejections, []);
+    assert_eq!(world.stage(&pupil).await.stage(), pb::Stage::Five);
+    world.turn_to("2026-01-06");
+    assert_eq!(
+        world.stage(&pupil).await.stage(),
+        pb::Stage::Five,
+        "the other school is still in its autumn"
+    );
+    world.turn_to("2026-01-07");
+    assert_eq!(world.stage(&pupil).await.stage(), pb::Stage::Universal);
 }
 
 #[tokio::test]

@@ -94,6 +94,30 @@ async fn the_day_since_which_a_stage_holds_follows_the_marks_and_not_the_recordi
 }
 
 #[tokio::test]
+async fn a_stage_that_was_left_and_reached_again_within_one_batch_holds_since_it_was_reached_again() {
+    let world = World::on("2025-10-03").await;
+    let school = world.school("100001").await;
+    let pupil = world.pupil("away", &school).await;
+    // 9 of 20 are 45%.
+    world.record_days(&pupil, "2025-09-01", "2025-09-05", "I", "I").await;
+    world
+        .record(&pupil, at("2025-09-08", "AM"), "I \\ / \\ / \\ / \\ / \\")
+        .await;
+    let stage = world.stage(&pupil).await;
+    assert_eq!(
+        (stage.stage(), stage.since),
+        (pb::Stage::Five, Some(pb_date("2025-09-12")))
+    );
+    // 13 of 24 are 54%; 13 of 26 are still half; 13 of 28 are 46%.
+    world.record(&pupil, at("2025-09-15", "AM"), "/ \\ / \\ I I I I").await;
+    let stage = world.stage(&pupil).await;
+    assert_eq!(
+        (stage.stage(), stage.since),
+        (pb::Stage::Five, Some(pb_date("2025-09-18")))
+    );
+}
+
+#[tokio::test]
 async fn marks_entered_ahead_of_time_count_from_their_day_on_without_anyone_doing_anything() {
     let world = World::on("2025-12-12").await;
     let school = world.school("100001").await;

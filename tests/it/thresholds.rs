@@ -1,5 +1,10 @@
 //! Statutory thresholds as safeguarding staff meet them: raised once, cleared by corrections, returned, and used up.
 
+mod lists;
+mod notices;
+mod raised;
+mod undone;
+
 use graduated_response::proto as pb;
 use tonic::Code;
 use uuid::Uuid;
@@ -27,6 +32,11 @@ fn kinds(events: &[pb::ThresholdEvent]) -> Vec<pb::ThresholdKind> {
         .iter()
         .map(|event| event.threshold.as_ref().unwrap().kind())
         .collect()
+}
+
+/// The kinds of the events that stand, in the order of the sessions that prove them.
+async fn standing(world: &World) -> Vec<pb::ThresholdKind> {
+    kinds(&events(world, false).await)
 }
 
 fn notice(world: &World, pupil: &str, issued_on: &str) -> pb::RecordPenaltyNoticeRequest {

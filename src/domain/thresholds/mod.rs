@@ -22,6 +22,7 @@ use super::record::PupilRecord;
 use super::session::{AcademicYear, Session};
 
 pub use age::CompulsoryAge;
+pub use penalty::third_within_three_years;
 
 use timeline::Timeline;
 
@@ -103,12 +104,12 @@ pub struct ThresholdRules<'a> {
     pub triggers: &'a [Trigger],
     /// The date of birth; without one the pupil is taken to be of compulsory school age.
     pub born: Option<NaiveDate>,
-    /// The penalty notices that were issued, in the order of issue.
+    /// The penalty notices that were issued.
     pub notices: &'a [Notice],
 }
 
 /// Everything that a record has reached in the academic year of a day up to that day, by kind and in order. The record must
-/// hold the registers of the year and of the one before.
+/// hold the registers of the year and of all before it: a window over penalty notices may never have emptied since.
 pub fn thresholds(record: &PupilRecord<'_>, rules: ThresholdRules<'_>, as_of: NaiveDate) -> Vec<Threshold> {
     let year = AcademicYear::clamped(as_of);
     let age = CompulsoryAge::of(rules.born);

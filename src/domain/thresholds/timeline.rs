@@ -1,6 +1,6 @@
 //! A record as one line of days: what was marked on each at all schools, and the school weeks.
 
-use chrono::{Days, NaiveDate};
+use chrono::{Datelike, Days, NaiveDate};
 
 use crate::domain::calendar::{Calendars, monday_of};
 use crate::domain::code::{AttendanceCode, Category};
@@ -36,11 +36,13 @@ pub(super) struct Day {
     pub halves: [Marked; 2],
     /// Whether the school where the pupil is then on roll is open.
     pub open: bool,
+    /// Whether it is, or may yet be: where no calendar is given, on any Monday to Friday.
+    pub may_open: bool,
     /// The number of the school week to which the day belongs; of a week that is none, that of the one before.
     pub week: i32,
 }
 
-/// The days of the year before and of a year.
+/// The days of a year, and of every year before it from the first of which there are marks.
 pub(super) struct Timeline {
     pub year: AcademicYear,
     pub days: Vec<Day>,
@@ -56,9 +58,15 @@ pub(super) struct SessionOf<'a> {
 
 impl Timeline {
     pub fn new(record: &PupilRecord<'_>, calendars: &Calendars, year: AcademicYear) -> Timeline {
-        let before = AcademicYear::from_start_year(i32::from(year.start_year()) - 1);
+        let registers = record.enrolments.iter().flat_map(|enrolment| &enrolment.registers);
+        let first = registers
+            .map(|(of, _)| of.start_year())
+            .min()
+            .unwrap_or(year.start_year());
+        let years = (first.min(year.start_year())..=year.start_year())
+            .filter_map(|start_year| AcademicYear::from_start_year(i32::from(start_year)));
         let mut days = Vec::with_capacity(2 * 366);
-        for of in before.into_iter().chain([year]) {
+        for of in years {
             let registers: Vec<_> = record.enrolments.iter().map(|enrolment| enrolment.marks(of)).collect();
             let longest = registers.iter().map(|marks| marks.len()).max().unwrap_or(0);
             // A year before without marks tells of nothing, and weeks are only ever compared with each other.
@@ -83,10 +91,14 @@ impl Timeline {
                 let spans = record.enrolments.iter().map(|enrolment| &enrolment.span);
                 let on_roll = spans.filter(|span| span.on_roll(date));
                 let school = home(on_roll, date).map(|span| span.school);
+                let calendar = school.map(|school| calendars.of(school));
+                let open = calendar.is_some_and(|calendar| calendar.is_open(date));
+                let drawn = calendar.is_some_and(|calendar| calendar.year(of).is_none_or(|year| !year.given));
                 days.push(Day {
                     date,
                     halves,
-                    open: school.is_some_and(|school| calendars.of(school).is_open(date)),
+                    open,
+                    may_open: open || (drawn && date.weekday().number_from_monday() <= 5),
                     week: 0,
                 });
             }

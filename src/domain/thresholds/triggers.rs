@@ -4,6 +4,7 @@ use chrono::NaiveDate;
 
 use super::timeline::{SessionOf, Timeline};
 use super::{Threshold, ThresholdKind};
+use crate::domain::calendar::monday_of;
 use crate::domain::policy::Trigger;
 use crate::domain::session::Session;
 
@@ -95,13 +96,14 @@ fn week_falls(timeline: &Timeline, tenths: u64, as_of: NaiveDate) -> Vec<Thresho
             sessions.push(session);
         }
     }
-    // The week of the day is over once no school day of it is to come.
-    let current = timeline.days.iter().find(|day| day.date == as_of).map(|day| day.week);
-    let goes_on = timeline
-        .days
-        .iter()
-        .any(|day| day.date > as_of && day.open && Some(day.week) == current);
-    if goes_on && weeks.last().is_some_and(|(week, ..)| Some(*week) == current) {
+    // The week of the day is over once no session of it is to come.
+    let monday = monday_of(as_of);
+    let goes_on = timeline.days.iter().any(|day| {
+        let to_come = day.date > as_of || (day.date == as_of && day.halves[1].nothing());
+        to_come && day.may_open && monday_of(day.date) == monday
+    });
+    let is_current = |sessions: &[Session]| sessions.last().is_some_and(|last| monday_of(last.date) == monday);
+    if goes_on && weeks.last().is_some_and(|(.., sessions)| is_current(sessions)) {
         weeks.pop();
     }
     let falls = weeks.windows(2).filter_map(|pair| {

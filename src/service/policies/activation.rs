@@ -157,7 +157,8 @@ impl Service {
             done += rows.len();
         }
         let moved = judging.transitions();
-        thresholds::reevaluate(transaction, trust, judging.timeline(), &pupils, &[], moment, None).await?;
+        let since = Some(moment.year);
+        thresholds::reevaluate(transaction, trust, judging.timeline(), &pupils, since, moment, None).await?;
         judging.write(transaction, trust, None).await?;
         Ok(ActivationOutcome { pupils: total, moved })
     }

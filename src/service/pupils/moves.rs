@@ -9,7 +9,7 @@ use super::plan;
 use crate::domain::identifiers::{EnrolmentId, PupilKey, SchoolKey, TrustId};
 use crate::domain::pupil::EnrolmentKind;
 use crate::service::error::Resource;
-use crate::service::judging::{Moment, judge_pupils};
+use crate::service::judging::{Moment, judge_pupils_since};
 use crate::service::recorded::{self, Recorded};
 use crate::service::sessions::{Correction, clear_after};
 use crate::service::transaction::{finish, locked_pupil, retry};
@@ -250,7 +250,9 @@ impl Service {
             new_enrolments: begun.into_iter().collect(),
             ..PupilWrites::default()
         };
-        self.write_move(transaction, trust, writes, (kind, details), decision, moment)
+        let since = ending.last.min(former_last_date.unwrap_or(ending.last));
+        let change = (kind, details, since);
+        self.write_move(transaction, trust, writes, change, decision, moment)
             .await
     }
 
@@ -288,18 +290,18 @@ impl Service {
             changed_enrolments: vec![reopened],
             ..PupilWrites::default()
         };
-        let change = (ChangeKind::EnrolmentReopened, details);
+        let change = (ChangeKind::EnrolmentReopened, details, former_last_date);
         self.write_move(transaction, trust, writes, change, &request.decision, self.moment())
             .await
     }
 
-    /// Writes what a move of one pupil changes, who decided it, and what follows for the stage.
+    /// Writes what a move of one pupil changes, who decided it, and what follows for the stage since a day.
     async fn write_move(
         &self,
         transaction: &mut TrustTransaction,
         trust: TrustId,
         writes: PupilWrites,
-        (kind, details): (ChangeKind, ChangeDetails),
+        (kind, details, since): (ChangeKind, ChangeDetails, NaiveDate),
         decision: &Decision,
         moment: Moment,
     ) -> Result<Recorded<MoveOutcome>, ServiceError> {
@@ -319,7 +321,7 @@ impl Service {
         } else {
             Cause::Enrolment
         };
-        judge_pupils(transaction, trust, &[pupil_id], moment, cause).await?;
+        judge_pupils_since(transaction, trust, &[pupil_id], since, moment, cause).await?;
         Ok(recorded)
     }
 }

@@ -53,6 +53,19 @@ pub enum Effect {
     Unchanged,
 }
 
+/// The pupils who were there before a batch that changes a date of birth or an enrolment of theirs: statutory thresholds rest
+/// upon both.
+pub fn bear_on_thresholds(writes: &PupilWrites, stored: &Stored) -> Vec<Uuid> {
+    let born = |pupil: &PupilFields| stored.pupils.get(&pupil.pupil_id).map(|there| there.row.date_of_birth);
+    let other_birth = writes.changed_pupils.iter();
+    let other_birth = other_birth.filter(|pupil| born(pupil).is_some_and(|born| born != pupil.date_of_birth));
+    let enrolments = writes.new_enrolments.iter().chain(&writes.changed_enrolments);
+    let pupils = other_birth
+        .map(|pupil| pupil.pupil_id)
+        .chain(enrolments.map(|enrolment| enrolment.pupil_id));
+    pupils.filter(|pupil| stored.pupils.contains_key(pupil)).collect()
+}
+
 /// Plans a batch, item by item in order.
 pub struct Planner<'a> {
     stored: &'a Stored,

@@ -8,8 +8,9 @@ use super::upsert::{identifier_taken, of_pupil};
 use super::{Pupil, load_one};
 use crate::domain::identifiers::{PupilId, PupilKey, TrustId, Upn};
 use crate::service::error::{Resource, Warning};
+use crate::service::judging::timeline_of;
 use crate::service::transaction::{finish, locked_pupil, retry};
-use crate::service::{Service, ServiceError};
+use crate::service::{Service, ServiceError, thresholds};
 use crate::store::pupils::writes::{self, PupilWrites};
 use crate::store::pupils::{self, IdentifierRow, KIND_MIS, KIND_UPN};
 
@@ -91,6 +92,7 @@ impl Service {
         if let Some(year_group) = changes.year_group {
             fields.year_group = year_group;
         }
+        let date_of_birth_after = fields.date_of_birth;
         let upn_change = match &changes.upn {
             Some(upn) => change_upn(conn, trust, pupil, upn.as_ref()).await?,
             None => UpnChange::default(),
@@ -106,6 +108,10 @@ impl Service {
                 ..PupilWrites::default()
             };
             writes::write(conn, trust, writing, &writes).await?;
+        }
+        if there.date_of_birth != date_of_birth_after {
+            let timeline = timeline_of(conn, trust).await?;
+            thresholds::reevaluate(conn, trust, &timeline, &[pupil.0], None, self.moment(), None).await?;
         }
         let updated = load_one(conn, trust, pupil).await?;
         Ok((updated.ok_or(ServiceError::NotFound(Resource::Pupil))?, warnings))

@@ -9,12 +9,12 @@ use uuid::Uuid;
 use super::plan::{self, Effect, Planner, Stored, StoredPupil};
 use super::{Pupil, PupilInput, load_one, parts_of};
 use crate::domain::identifiers::{PupilKey, SchoolKey, TrustId};
-use crate::domain::policy::Scope;
+use crate::domain::policy::{PolicyTimeline, Scope};
 use crate::service::error::{FieldViolation, Rejection, Resource, Warning};
 use crate::service::judging::{judge_pupils, timeline_of};
 use crate::service::recorded::{self, Recorded, Request};
 use crate::service::transaction::{finish, retry};
-use crate::service::{Service, ServiceError};
+use crate::service::{Service, ServiceError, thresholds};
 use crate::store::pupils::writes::{self, PupilWrites, Writing};
 use crate::store::stages::Cause;
 use crate::store::{StoreError, TrustTransaction, merges, policies, pupils, schools, stages};
@@ -118,13 +118,18 @@ impl Service {
             });
         }
         let Planner { writes, warnings, .. } = planner;
+        let concerned = plan::bear_on_thresholds(&writes, &stored);
         outcome.warnings_total = warnings.len();
         outcome.warnings = warnings;
         outcome.warnings.truncate(self.limits.warnings_max);
         writes::write(conn, trust, writing, &writes).await?;
+        let timeline = timeline_of(conn, trust).await?;
+        if !concerned.is_empty() {
+            thresholds::reevaluate(conn, trust, &timeline, &concerned, None, self.moment(), Some(asked.id)).await?;
+        }
 
         let recorded = recorded::record(conn, trust, asked, outcome, writing.now).await?;
-        self.judge_moved(conn, trust, &writes).await?;
+        self.judge_moved(conn, trust, &timeline, &writes).await?;
         Ok(recorded)
     }
 
@@ -134,9 +139,9 @@ impl Service {
         &self,
         transaction: &mut TrustTransaction,
         trust: TrustId,
+        timeline: &PolicyTimeline,
         writes: &PupilWrites,
     ) -> Result<(), ServiceError> {
-        let timeline = timeline_of(transaction, trust).await?;
         let policies = timeline.every_policy();
         let alone = policies.iter().any(|policy| policy.policy.scope == Scope::Enrolment);
         if !(alone || timeline.differs_by_school() || timeline.follows_calendar()) {

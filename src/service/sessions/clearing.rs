@@ -9,8 +9,8 @@ use super::Correction;
 use crate::domain::identifiers::TrustId;
 use crate::domain::register::{Change, next_mark_after, tally_to, trim};
 use crate::domain::session::AcademicYear;
-use crate::service::ServiceError;
-use crate::service::judging::Moment;
+use crate::service::judging::{Moment, timeline_of};
+use crate::service::{ServiceError, thresholds};
 use crate::store::TrustTransaction;
 use crate::store::calendars::{self, SessionNotes};
 use crate::store::pupils::EnrolmentRow;
@@ -21,7 +21,7 @@ use crate::store::revisions::{self, RevisionWrite};
 const SESSIONS_NAMED_MAX: usize = 10;
 
 /// Takes away the marks of an enrolment after a day, each with the correction as a revision, and returns how many they were.
-/// The pupil must be locked, and is to be judged afterwards.
+/// The pupil must be locked, and is to be judged afterwards, in every year from that day on.
 ///
 /// # Errors
 /// `Precondition` where there are any and no correction is given: it names them.
@@ -85,7 +85,11 @@ pub(in crate::service) async fn clear_after(
     }
     registers::write_whole(transaction, trust, writes).await?;
     revisions::append(transaction, trust, request_id, moment.now, &kept).await?;
-    calendars::note_sessions(transaction, trust, &notes).await?;
+    let days = calendars::note_sessions(transaction, trust, &notes, moment.today).await?;
+    if !days.is_empty() {
+        let timeline = timeline_of(transaction, trust).await?;
+        thresholds::thresholds_of_schools(transaction, trust, &timeline, &days, moment, request_id).await?;
+    }
     Ok(count)
 }
 

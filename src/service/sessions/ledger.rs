@@ -3,7 +3,7 @@
 mod sessions;
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use chrono::NaiveDate;
 use uuid::Uuid;
@@ -18,6 +18,7 @@ use crate::domain::tally::Tally;
 use crate::service::ServiceError;
 use crate::service::error::Rejection;
 use crate::service::judging::{Judging, Moment};
+use crate::service::thresholds::Touched;
 use crate::store::calendars::{SchoolYear, SessionNotes};
 use crate::store::registers::{self, EnrolmentRegister, FirstEntries, RegisterWrite, RegisterWrites, Window};
 use crate::store::revisions::RevisionWrite;
@@ -36,8 +37,6 @@ struct PupilEntry {
     enrolments: std::ops::Range<usize>,
     /// Whether something was written that can bring a threshold about, undo it or move it.
     near_threshold: bool,
-    /// Whether illness was entered ahead of time.
-    ill_ahead: bool,
 }
 
 struct EnrolmentEntry {
@@ -125,7 +124,6 @@ impl<'a> Ledger<'a> {
                 row,
                 enrolments,
                 near_threshold: false,
-                ill_ahead: false,
             });
         }
         Ok(ledger)
@@ -334,10 +332,7 @@ impl<'a> Ledger<'a> {
                 let pupil = &mut self.pupils[entry.pupil];
                 let behind = diff.touched.is_some_and(|(from, _)| from < register.length);
                 pupil.near_threshold |=
-                    behind || !diff.changes.is_empty() || claim.marks.iter().any(|mark| is_absence(*mark));
-                let ahead = register.year.sessions_to(self.moment.today).saturating_sub(claim.first);
-                let to_come = claim.marks.get(ahead..).unwrap_or_default();
-                pupil.ill_ahead |= to_come.contains(&AttendanceCode::I.byte());
+                    behind || !diff.changes.is_empty() || claim.marks.iter().any(|mark| decides_threshold(*mark));
                 if let Some((from, _)) = diff.touched {
                     register.touched_from = Some(register.touched_from.map_or(from, |known| known.min(from)));
                 }
@@ -358,15 +353,34 @@ impl<'a> Ledger<'a> {
         results
     }
 
-    /// The pupils of whom something was written that can bring a threshold about, undo it or move it; and of them those of whom
-    /// illness was entered ahead of time.
-    pub(super) fn pupils_near_thresholds(&self) -> (Vec<Uuid>, Vec<Uuid>) {
-        let near = self.pupils.iter().filter(|pupil| pupil.near_threshold);
-        let ahead = self.pupils.iter().filter(|pupil| pupil.ill_ahead);
-        (
-            near.map(|pupil| pupil.row.pupil_id).collect(),
-            ahead.map(|pupil| pupil.row.pupil_id).collect(),
-        )
+    /// What was written, as far as thresholds are concerned. Of a pupil with several registers in a year, what is the end of one
+    /// may be the middle of another.
+    pub(super) fn touched(&self) -> Touched {
+        let mut touched = Touched::default();
+        for pupil in &self.pupils {
+            let registers = || {
+                let entries = &self.enrolments[pupil.enrolments.clone()];
+                entries
+                    .iter()
+                    .flat_map(|entry| &entry.registers)
+                    .map(|place| &self.registers[*place])
+            };
+            let written = registers().filter_map(|register| Some((register.year, register.touched_from?)));
+            let Some(from) = written.clone().map(|(year, place)| year.session_at(place)).min() else {
+                continue;
+            };
+            let several = written
+                .clone()
+                .any(|(year, _)| registers().filter(|other| other.year == year).count() > 1);
+            touched.from = Some(touched.from.map_or(from, |known| known.min(from)));
+            let of = if pupil.near_threshold || several {
+                &mut touched.near
+            } else {
+                &mut touched.others
+            };
+            of.push(pupil.row.pupil_id);
+        }
+        touched
     }
 
     /// The marks that were changed.
@@ -462,7 +476,25 @@ impl<'a> Ledger<'a> {
         writes
     }
 
-    /// Judges the pupils whose register of the current year was touched. Comes after the registers were written.
+    /// The pupils who had an episode before, by each earlier year of which a register was touched.
+    fn touched_earlier(&self) -> BTreeMap<AcademicYear, Vec<StageRow>> {
+        let mut touched: BTreeMap<AcademicYear, Vec<StageRow>> = BTreeMap::new();
+        for pupil in self.pupils.iter().filter(|pupil| pupil.row.last_episode > 0) {
+            let registers = self.enrolments[pupil.enrolments.clone()]
+                .iter()
+                .flat_map(|entry| &entry.registers)
+                .map(|place| &self.registers[*place]);
+            let written = registers.filter(|register| register.touched_from.is_some());
+            let years: BTreeSet<AcademicYear> = written.map(|register| register.year).collect();
+            for year in years.into_iter().filter(|year| *year < self.moment.year) {
+                touched.entry(year).or_default().push(pupil.row.clone());
+            }
+        }
+        touched
+    }
+
+    /// Judges the pupils of whom a register of the current year or an earlier one was touched. Comes after the registers were
+    /// written.
     pub(super) async fn judge(
         self,
         transaction: &mut TrustTransaction,
@@ -471,9 +503,11 @@ impl<'a> Ledger<'a> {
     ) -> Result<(), ServiceError> {
         let (today, year) = (self.moment.today, self.moment.year);
         let keep_marks = self.window == Window::WHOLE;
+        let window_end = self.window.offset + self.window.length;
         let counted = year.sessions_to(today);
         let mut later = Vec::new();
         let mut by_record = Vec::new();
+        let earlier = self.touched_earlier();
         for pupil in self.pupils {
             let of_year: Vec<&RegisterEntry<'_>> = self.enrolments[pupil.enrolments.clone()]
                 .iter()
@@ -497,7 +531,10 @@ impl<'a> Ledger<'a> {
             // What was raised may turn out never to have been reached.
             let spans = &self.enrolments[pupil.enrolments.clone()];
             let school = || home(spans.iter().map(|entry| &entry.span), today).map(|span| span.school);
-            if !judging.decided_by_counts(&row, school) || (behind && row.episode > 0) {
+            // Who was at schools under different policies within the year has been judged by each in its time.
+            let moved =
+                judging.timeline().differs_by_school() && spans.iter().any(|span| span.school_id != spans[0].school_id);
+            if moved || !judging.decided_by_counts(&row, school) || (behind && row.episode > 0) {
                 by_record.push(row);
                 continue;
             }
@@ -512,10 +549,17 @@ impl<'a> Ledger<'a> {
                     }
                 })
                 .sum();
+            // In some days a pupil may leave a stage and come back to it.
+            let several_days = of_year.iter().any(|register| {
+                let end = if keep_marks { register.bytes.len() } else { window_end };
+                let last = end.min(counted).saturating_sub(1);
+                register.touched_from.is_some_and(|from| from / 2 < last / 2)
+            });
             let stands = row.stage()? == judging.stage_of(tally, school)
                 && row.academic_year == year.start_year()
                 && (row.since.is_some() || tally.possible == 0)
-                && !behind;
+                && !behind
+                && !several_days;
             if stands {
                 continue;
             }
@@ -542,7 +586,11 @@ impl<'a> Ledger<'a> {
                 }
             }
         }
-        judging.judge_locked(transaction, trust, &by_record).await
+        judging.judge_locked(transaction, trust, &by_record).await?;
+        for (year, rows) in earlier {
+            judging.judge_earlier_year(transaction, trust, year, &rows).await?;
+        }
+        Ok(())
     }
 }
 
@@ -583,10 +631,9 @@ impl RegisterEntry<'_> {
     }
 }
 
-/// Whether a mark is one of a possible session that was missed.
-fn is_absence(mark: u8) -> bool {
-    let tally = Tally::of_mark(mark);
-    tally.possible > tally.attended
+/// Whether a mark counts towards a statutory threshold: illness, and unauthorised absence.
+fn decides_threshold(mark: u8) -> bool {
+    mark == AttendanceCode::I.byte() || Tally::of_mark(mark).unauthorised > 0
 }
 
 /// The part of `bytes`, which begin at `offset`, that is dated up to a day.

@@ -13,21 +13,22 @@ use uuid::Uuid;
 
 use self::ledger::Ledger;
 use super::error::{FieldViolation, Rejection, Warning};
+use super::identities::Identities;
 use super::judging::{Judging, Moment};
 use super::recorded::{self, Recorded, Request};
 use super::transaction::{finish, retry};
 use super::{Service, ServiceError, thresholds};
 use crate::domain::code::AttendanceCode;
-use crate::domain::identifiers::{PupilKey, SchoolKey, TrustId};
+use crate::domain::identifiers::{PupilId, PupilKey, SchoolKey, TrustId};
 use crate::domain::person::Person;
 use crate::domain::register::{CLEAR, LEAVE};
 use crate::domain::session::{AcademicYear, Session, SessionHalf};
 use crate::store::calendars::{self, SchoolYear};
-use crate::store::pupils::resolve_pupils;
+use crate::store::pupils::resolve_identifiers;
 use crate::store::revisions::{self, RevisionWrite};
 use crate::store::schools::resolve_schools;
 use crate::store::stages::{self, Cause};
-use crate::store::{StoreError, TrustTransaction, merges, registers};
+use crate::store::{TrustTransaction, registers};
 
 pub(super) use clearing::clear_after;
 pub use lists::{AbsenceKey, DoublyMarked, DoublyMarkedQuery, RegisterOfYear, RevisionQuery, UnexplainedAbsence};
@@ -134,11 +135,12 @@ impl Service {
             field: "batch.request_id",
             fingerprint: &batch.fingerprint,
         };
-        if let Some(earlier) = recorded::earlier(transaction, trust, request).await? {
+        let (earlier, identities) = recorded::earlier_with_identities(transaction, trust, request).await?;
+        if let Some(earlier) = earlier {
             return Ok(earlier);
         }
         let moment = self.moment();
-        let taken = self.take_batch(transaction, trust, batch, moment).await?;
+        let taken = self.take_batch(transaction, trust, batch, identities, moment).await?;
         let recorded = recorded::record(transaction, trust, request, taken.outcome, moment.now).await?;
         taken.judging.write(transaction, trust, Some(request.id)).await?;
         Ok(recorded)
@@ -146,19 +148,23 @@ impl Service {
 
     /// Writes a batch's marks, and judges the pupils: all of recording it but its record and what follows from the judging,
     /// which the caller writes last. What it comes to is known by then, so that the caller may still take everything back.
+    /// `identities` is the version of the trust's identities at the beginning: where it is another once the pupils are locked,
+    /// the batch begins anew.
     async fn take_batch(
         &self,
         transaction: &mut TrustTransaction,
         trust: TrustId,
         batch: &SessionBatch,
+        identities: i64,
         moment: Moment,
     ) -> Result<Taken, ServiceError> {
         let mut work = Work {
             rejections: batch.rejections.clone(),
         };
-        let mut ledger = work.open_ledger(transaction, trust, batch, moment).await?;
-        // After the locks: a policy that comes into force locks the pupils that it judges.
-        let mut judging = Judging::open(transaction, trust, moment, Cause::Marks).await?;
+        let identities = self.identities(transaction, trust, identities).await?;
+        let mut ledger = work.open_ledger(transaction, trust, batch, &identities, moment).await?;
+        // After the locks: a policy that comes into force locks the pupils that it judges, and so does who merges pupils.
+        let mut judging = Judging::open_resolved(transaction, trust, moment, Cause::Marks, identities.version).await?;
         let closed = calendars::closed_sessions(transaction, trust, &ledger.claimed_years()).await?;
         let (mut outcome, counts) = work.merge(&mut ledger, batch, &closed, self.limits.warnings_max);
         if batch.all_or_nothing && !outcome.rejections.is_empty() {
@@ -173,12 +179,14 @@ impl Service {
         revisions::append(transaction, trust, batch.request_id, moment.now, &revisions).await?;
         registers::append_first_entries(transaction, trust, batch.request_id, moment.now, first_entries).await?;
         // Before judging, which may follow a calendar that is drawn from these.
-        calendars::note_sessions(transaction, trust, &session_notes).await?;
+        let mut days = calendars::note_sessions(transaction, trust, &session_notes, moment.today).await?;
+        days.retain(|days| !closed.contains_key(&(days.school, days.year)));
         judging.corrected(revisions.iter().map(|revision| revision.pupil_id));
-        let (touched, ahead) = ledger.pupils_near_thresholds();
+        let touched = ledger.touched();
         ledger.judge(transaction, trust, &mut judging).await?;
-        let (timeline, named) = (judging.timeline(), Some(batch.request_id));
-        thresholds::reevaluate(transaction, trust, timeline, &touched, &ahead, moment, named).await?;
+        let (timeline, named) = (judging.timeline(), batch.request_id);
+        thresholds::thresholds_of_batch(transaction, trust, timeline, touched, moment, named).await?;
+        thresholds::thresholds_of_schools(transaction, trust, timeline, &days, moment, named).await?;
         outcome.transitions = judging.transitions();
         Ok(Taken {
             outcome,
@@ -220,20 +228,20 @@ impl Work {
         transaction: &mut TrustTransaction,
         trust: TrustId,
         batch: &'a SessionBatch,
+        identities: &Identities,
         moment: Moment,
     ) -> Result<Ledger<'a>, ServiceError> {
-        let identities = merges::identity_version(transaction, trust).await?;
         let schools = resolve_all_schools(transaction, trust, batch).await?;
         let keys: Vec<PupilKey> = batch.items.iter().map(|item| item.pupil.clone()).collect();
-        let resolved = resolve_pupils(transaction, trust, &keys).await?;
+        let resolved = resolve_identifiers(transaction, trust, &keys).await?;
+        let resolved: Vec<Option<PupilId>> = resolved
+            .into_iter()
+            .map(|pupil| pupil.map(|pupil| identities.now(pupil)))
+            .collect();
         let mut ids: Vec<Uuid> = resolved.iter().flatten().map(|pupil| pupil.0).collect();
         ids.sort_unstable();
         ids.dedup();
         let rows = stages::lock(transaction, trust, &ids).await?;
-        if merges::identity_version(transaction, trust).await? != identities {
-            // While this waited for a pupil, the pupil became part of another: begin anew.
-            return Err(StoreError::Conflict.into());
-        }
         let years: HashSet<i16> = batch.items.iter().map(|item| item.year.start_year()).collect();
         let window = placing::window_of(&batch.items);
         let mut load_years: Vec<i16> = years.into_iter().collect();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{Months, NaiveDate};
+use chrono::NaiveDate;
 use uuid::Uuid;
 
 use super::super::error::{FieldViolation, Resource};
@@ -11,18 +11,15 @@ use super::super::recorded::request_id_reused;
 use super::super::transaction::{existing_pupil, finish, locked_pupil, retry};
 use super::super::trusts::require_trust;
 use super::super::{Page, PageOf, Service, ServiceError, one_more};
-use super::{reevaluate, years_that_matter};
+use super::reevaluate;
 use crate::domain::code::{AttendanceCode, Category};
 use crate::domain::identifiers::{PupilKey, TrustId};
 use crate::domain::person::Person;
 use crate::domain::session::{AcademicYear, Session};
-use crate::domain::thresholds::{Notice, ThresholdKind, ThresholdRules, thresholds};
+use crate::domain::thresholds::{Notice, ThresholdKind, ThresholdRules, third_within_three_years, thresholds};
 use crate::store::records::schools_of;
 use crate::store::thresholds::{self as store, NoticeRow, session_number};
 use crate::store::{TrustTransaction, calendars, records, stages};
-
-/// Within how many months a third notice is refused.
-const MONTHS: Months = Months::new(36);
 
 /// A notice that was issued.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,12 +121,7 @@ async fn record(
     }
     let mut notices = store::notices_by_pupil(transaction, trust, &[pupil.0], moment.now).await?;
     let notices = notices.remove(&pupil.0).unwrap_or_default();
-    let within = |notice: &&Notice| {
-        let from = asked.issued_on.checked_sub_months(MONTHS).unwrap_or(NaiveDate::MIN);
-        let to = asked.issued_on.checked_add_months(MONTHS).unwrap_or(NaiveDate::MAX);
-        notice.issued_on > from && notice.issued_on < to
-    };
-    if notices.iter().filter(within).count() >= 2 {
+    if third_within_three_years(notices.iter().map(|notice| notice.issued_on), asked.issued_on) {
         return Err(ServiceError::Precondition {
             reason: "THIRD_NOTICE",
             message:
@@ -156,7 +148,17 @@ async fn record(
     };
     store::insert_notice(transaction, &notice).await?;
     let timeline = timeline_of(transaction, trust).await?;
-    reevaluate(transaction, trust, &timeline, &[pupil.0], &[], moment, asked.request).await?;
+    let since = AcademicYear::clamped(sessions.first().map_or(asked.issued_on, |session| session.date));
+    reevaluate(
+        transaction,
+        trust,
+        &timeline,
+        &[pupil.0],
+        Some(since),
+        moment,
+        asked.request,
+    )
+    .await?;
     Ok(notice)
 }
 
@@ -185,11 +187,13 @@ async fn sessions_used(
     notices: &[Notice],
 ) -> Result<BTreeSet<Session>, ServiceError> {
     let used = |session: &Session| notices.iter().any(|notice| notice.sessions.contains(session));
-    let year = AcademicYear::clamped(asked.issued_on);
-    let mut years = years_that_matter(year);
-    years.extend(asked.sessions.iter().map(|session| AcademicYear::clamped(session.date)));
-    years.sort_unstable();
-    years.dedup();
+    let until = asked
+        .sessions
+        .iter()
+        .map(|session| session.date)
+        .chain([asked.issued_on]);
+    let until = AcademicYear::clamped(until.max().unwrap_or(asked.issued_on));
+    let years = records::years_of(transaction, trust, &[pupil], until).await?;
     let found = records::records_of(transaction, trust, &[pupil], &years).await?;
     let record = found.into_iter().next().map(|(_, record)| record).unwrap_or_default();
     if asked.sessions.is_empty() {
@@ -271,7 +275,7 @@ async fn cancel(
     }
     store::cancel_notice(transaction, trust, notice_id, reason, by, moment.now).await?;
     let timeline = timeline_of(transaction, trust).await?;
-    reevaluate(transaction, trust, &timeline, &[pupil], &[], moment, None).await?;
+    reevaluate(transaction, trust, &timeline, &[pupil], None, moment, None).await?;
     let cancelled = store::find_notice(transaction, trust, notice_id).await?;
     cancelled.ok_or(ServiceError::NotFound(Resource::Notice))
 }

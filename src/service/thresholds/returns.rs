@@ -1,5 +1,7 @@
 //! The return to the local authority: illness of fifteen days, continuous unauthorised absence of ten.
 
+use std::collections::HashMap;
+
 use chrono::NaiveDate;
 use uuid::Uuid;
 
@@ -7,14 +9,14 @@ use super::super::transaction::finish;
 use super::super::{Service, ServiceError};
 use super::{EventQuery, filter_of};
 use crate::domain::identifiers::TrustId;
-use crate::domain::pupil::YEAR_GROUPS;
+use crate::domain::pupil::{EnrolmentSpan, YEAR_GROUPS, home};
 use crate::domain::thresholds::ThresholdKind;
 use crate::store::StoreError;
-use crate::store::pupils::{self, KIND_UPN};
+use crate::store::pupils::{self, KIND_UPN, PupilRow};
 use crate::store::thresholds as store;
 
-/// The most lines of one return.
-const LINES_MAX: i64 = 50_000;
+/// The most lines of one return: as many as fit into the four megabytes that a gRPC client takes by default.
+const LINES_MAX: i64 = 10_000;
 
 /// The kinds that a local authority is told of.
 pub const RETURN_KINDS: [ThresholdKind; 4] = [
@@ -82,28 +84,30 @@ impl Service {
         }
         .await;
         let (filter, events, rows, identifiers, enrolments, names) = finish(transaction, read).await?;
+        let rows: HashMap<Uuid, PupilRow> = rows.into_iter().map(|row| (row.pupil_id, row)).collect();
+        let upns = identifiers
+            .into_iter()
+            .filter(|row| row.kind == KIND_UPN && row.is_current);
+        let upns: HashMap<Uuid, String> = upns.map(|row| (row.pupil_id, row.value)).collect();
+        let mut spans: HashMap<Uuid, Vec<EnrolmentSpan>> = HashMap::new();
+        for row in &enrolments {
+            spans.entry(row.pupil_id).or_default().push(row.span()?);
+        }
         let mut lines = Vec::with_capacity(events.len());
         for event in events {
             let corrupt = || StoreError::Corrupt("threshold_events.pupil_id");
-            let pupil = rows
-                .iter()
-                .find(|row| row.pupil_id == event.pupil_id)
-                .ok_or_else(corrupt)?;
-            let upn = identifiers
-                .iter()
-                .find(|row| row.pupil_id == event.pupil_id && row.kind == KIND_UPN && row.is_current);
+            let pupil = rows.get(&event.pupil_id).ok_or_else(corrupt)?;
             let to = event.threshold.proved_by.date;
-            let spans = enrolments.iter().filter(|row| row.pupil_id == event.pupil_id);
-            let spans = spans.map(|row| row.span()).collect::<Result<Vec<_>, _>>()?;
+            let spans = spans.get(&event.pupil_id).map_or(&[][..], Vec::as_slice);
             let school = filter
                 .school
-                .or_else(|| crate::domain::pupil::home(spans.iter(), to).map(|span| span.school.0));
+                .or_else(|| home(spans.iter(), to).map(|span| span.school.0));
             let named = names.iter().find(|name| Some(name.school_id) == school);
             lines.push(ReturnLine {
                 kind: event.threshold.kind,
                 urn: named.map(|name| name.urn.clone()).unwrap_or_default(),
                 school: named.map(|name| name.name.clone()).unwrap_or_default(),
-                upn: upn.map(|row| row.value.clone()).unwrap_or_default(),
+                upn: upns.get(&event.pupil_id).cloned().unwrap_or_default(),
                 family_name: pupil.family_name.clone(),
                 given_name: pupil.given_name.clone(),
                 date_of_birth: pupil.date_of_birth,

@@ -1,5 +1,7 @@
 //! What a batch of pupils writes: one statement a kind of change, whatever its size.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, NaiveDate, Utc};
 use diesel::sql_types::{Array, Bool, Date, Integer, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
@@ -7,7 +9,7 @@ use uuid::Uuid;
 
 use super::{EnrolmentRow, IdentifierRow};
 use crate::domain::identifiers::TrustId;
-use crate::domain::session::AcademicYear;
+use crate::domain::session::{AcademicYear, london_date};
 use crate::store::StoreError;
 
 /// The fields of a pupil, as a write leaves them.
@@ -72,7 +74,9 @@ pub async fn write(
     update_identifiers(conn, trust, &writes.changed_identifiers).await?;
     insert_identifiers(conn, trust, writing, &writes.new_identifiers).await?;
     insert_enrolments(conn, trust, &writes.new_enrolments).await?;
-    update_enrolments(conn, trust, &writes.changed_enrolments).await
+    update_enrolments(conn, trust, &writes.changed_enrolments).await?;
+    let enrolments = writes.new_enrolments.iter().chain(&writes.changed_enrolments);
+    review_at_ends(conn, trust, enrolments, london_date(writing.now)).await
 }
 
 async fn insert_pupils(
@@ -244,6 +248,45 @@ async fn update_enrolments(
     .bind::<Array<SqlUuid>, _>(column(rows, |row| row.enrolment_id))
     .bind::<Array<SmallInt>, _>(column(rows, |row| row.kind))
     .bind::<Array<Nullable<Date>>, _>(column(rows, |row| row.end_date))
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Sees to it that pupils are judged anew on the first day to come on which one of these enrolments begins or no longer goes on:
+/// by which school's policy and calendar they are judged, and which of their registers decide, may change then.
+async fn review_at_ends(
+    conn: &mut AsyncPgConnection,
+    trust: TrustId,
+    enrolments: impl Iterator<Item = &EnrolmentRow>,
+    today: NaiveDate,
+) -> Result<(), StoreError> {
+    let mut days: BTreeMap<Uuid, NaiveDate> = BTreeMap::new();
+    for row in enrolments {
+        let ends = [Some(row.start_date), row.end_date.and_then(|end| end.succ_opt())];
+        for day in ends.into_iter().flatten().filter(|day| *day > today) {
+            days.entry(row.pupil_id)
+                .and_modify(|known| *known = day.min(*known))
+                .or_insert(day);
+        }
+    }
+    if days.is_empty() {
+        return Ok(());
+    }
+    let (pupils, days): (Vec<Uuid>, Vec<NaiveDate>) = days.into_iter().unzip();
+    diesel::sql_query(
+        "UPDATE pupil_stages s SET next_review_on = least(s.next_review_on, n.day)
+         FROM unnest($2::uuid[], $3::date[]) AS n (pupil_id, day)
+         CROSS JOIN LATERAL (
+             SELECT ctid FROM pupil_stages
+             WHERE trust_id = $1 AND pupil_id = n.pupil_id
+             OFFSET 0
+         ) AS found
+         WHERE s.ctid = found.ctid AND s.trust_id = $1",
+    )
+    .bind::<SqlUuid, _>(trust.0)
+    .bind::<Array<SqlUuid>, _>(pupils)
+    .bind::<Array<Date>, _>(days)
     .execute(conn)
     .await?;
     Ok(())

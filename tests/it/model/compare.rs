@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, Days, NaiveDate, Utc};
 use graduated_response::grpc::convert::to_date;
 
 use super::drive::Drive;
@@ -21,6 +21,8 @@ pub struct Seen {
     open: bool,
     /// The stage of greatest need in which the pupil was seen, by episode.
     highest: BTreeMap<i32, usize>,
+    /// The first day of the academic year of each episode.
+    years: BTreeMap<i32, NaiveDate>,
     /// What was said last.
     answer: Option<Answer>,
     moves: Vec<Move>,
@@ -138,6 +140,7 @@ impl Drive {
             if !seen.open {
                 seen.open = true;
                 seen.episode += 1;
+                seen.years.insert(seen.episode, year);
             }
             let highest = seen.highest.entry(seen.episode).or_default();
             *highest = expected.stage.max(*highest);
@@ -173,6 +176,7 @@ impl Drive {
                 return Err(format!("{what}: {} is raised twice", action.name));
             }
         }
+        let mut peaks: BTreeMap<NaiveDate, usize> = BTreeMap::new();
         for ((episode, stage), provisions) in &standing {
             // A stage raises all its provisions or none.
             agree(
@@ -186,9 +190,18 @@ impl Drive {
                     "{what}: episode {episode} raised stage {stage}, and never came above {highest}"
                 ));
             }
-            if *episode == seen.episode && seen.open && *stage > expected.peak {
+            let year = seen.years.get(episode).copied().unwrap_or_default();
+            let peak = if year == first_of_year(self.today) {
+                expected.peak
+            } else {
+                let last = first_of_year(year + Days::new(400)) - Days::new(1);
+                *peaks
+                    .entry(year)
+                    .or_insert_with(|| self.model.answer(pupil, last, None).peak)
+            };
+            if *stage > peak {
                 return Err(format!(
-                    "{what}: stage {stage} stands, and no day of the year reached it"
+                    "{what}: stage {stage} of episode {episode} stands, and no day of its year reached it"
                 ));
             }
         }

@@ -170,6 +170,14 @@ impl Drive {
             Step::DelayFall { pupil, days } => self.hold(*pupil, HoldKind::DelayFall, u64::from(*days)).await?,
             Step::ConfirmFall { pupil } => self.confirm(*pupil).await?,
             Step::EndHold { which } => self.end_hold(*which).await?,
+            Step::Transfer {
+                pupil,
+                days_ahead,
+                with_correction,
+            } => {
+                let start = self.day_back(-i64::from(*days_ahead));
+                self.transfer(*pupil, start, *with_correction).await?;
+            }
             Step::Policy { which, school } => self.activate(*which, *school).await?,
             Step::Ask {
                 pupil,
@@ -237,25 +245,21 @@ impl Drive {
             .map_err(|status| status.to_string())?;
         // Nothing where a mark is taken away before an enrolment that is to come, in whose register there is none.
         let at = |date: NaiveDate, code: &str| {
-            let of_item = || {
-                self.model.enrolments[pupil]
-                    .iter()
-                    .filter(|span| !dual || span.school == school)
-            };
-            let on_roll = of_item().find(|span| span.on_roll(date));
-            let to_come = || of_item().any(|span| span.start > date);
-            match on_roll {
-                Some(span) => Some(Some(span.school)),
-                None => (code == "-" && to_come()).then_some(None),
+            let spans = self.model.enrolments[pupil].iter().enumerate();
+            let mut of_item = spans.filter(|(_, span)| !dual || span.school == school);
+            let to_come = of_item.clone().any(|(_, span)| span.start > date);
+            match of_item.find(|(_, span)| span.on_roll(date)) {
+                Some((place, _)) => Some(Some(place)),
+                None => (code == "-" && to_come).then_some(None),
             }
         };
         let places: Option<Vec<_>> = sessions.iter().map(|(date, _, code)| at(*date, code)).collect();
         agree("marks taken", &places.is_some(), &result.rejections.is_empty())?;
-        for (school, (date, afternoon, code)) in places.into_iter().flatten().zip(sessions) {
-            let Some(school) = school else { continue };
+        for (enrolment, (date, afternoon, code)) in places.into_iter().flatten().zip(sessions) {
+            let Some(enrolment) = enrolment else { continue };
             self.happened(Happening::Mark {
                 pupil,
-                school,
+                enrolment,
                 date,
                 afternoon,
                 code: (code != "-").then_some(code),
@@ -348,6 +352,53 @@ impl Drive {
             let last = self.today - Days::new(1);
             self.happened(Happening::EndHold { hold, last });
         }
+        Ok(())
+    }
+
+    /// Moves a pupil from the school of the latest enrolment to the other one.
+    async fn transfer(&mut self, pupil: usize, start: NaiveDate, with_correction: bool) -> Result<(), Disagreement> {
+        let last = start - Days::new(1);
+        let spans = &self.model.enrolments[pupil];
+        let from = spans.last().unwrap().school;
+        let request = pb::TransferPupilRequest {
+            trust_id: self.world.trust_id.clone(),
+            pupil: Some(by_id(&self.pupils[pupil])),
+            from_school: self.schools[from].clone(),
+            to_school: self.schools[1 - from].clone(),
+            start_date: Some(to_date(start)),
+            reason: "the family has moved".into(),
+            changed_by: Some(person()),
+            correction: with_correction.then(|| correction("entered ahead")),
+            ..pb::TransferPupilRequest::default()
+        };
+        let answer = self.world.pupils().transfer_pupil(request).await;
+        let left = spans.iter().position(|span| span.school == from && span.on_roll(last));
+        let beyond = left.map_or(Vec::new(), |left| self.model.marked_after(pupil, left, last));
+        // Nobody is at two schools at once, but as main and subsidiary.
+        let mut others = spans.iter().enumerate().filter(|(place, _)| Some(*place) != left);
+        let free = others.all(|(_, span)| span.end.is_some_and(|end| end < start));
+        let can_move = left.is_some() && free && (beyond.is_empty() || with_correction);
+        agree("transferred", &can_move, &answer.is_ok())?;
+        let (Some(left), true) = (left, can_move) else {
+            return Ok(());
+        };
+        for (date, afternoon) in beyond {
+            self.happened(Happening::Mark {
+                pupil,
+                enrolment: left,
+                date,
+                afternoon,
+                code: None,
+            });
+        }
+        let spans = &mut self.model.enrolments[pupil];
+        spans[left].end = Some(last);
+        spans.push(Span {
+            school: 1 - from,
+            subsidiary: false,
+            start,
+            end: None,
+        });
         Ok(())
     }
 

@@ -1,6 +1,8 @@
 //! The model: what the rules of the domain say of a pupil, worked out from scratch for each question out of everything that
 //! ever happened. It shares no code with the service.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Datelike, Days, NaiveDate, Utc};
 
 /// A school of a history.
@@ -143,7 +145,8 @@ pub enum HoldKind {
 pub enum Happening {
     Mark {
         pupil: usize,
-        school: SchoolPlace,
+        /// The place among the pupil's enrolments of the one in whose register the mark is.
+        enrolment: usize,
         date: NaiveDate,
         afternoon: bool,
         /// Nothing where the mark is taken away.
@@ -274,6 +277,30 @@ struct Held {
 }
 
 impl Naive {
+    /// The sessions after a day that are marked in the register of one of a pupil's enrolments.
+    pub fn marked_after(&self, pupil: usize, enrolment: usize, last: NaiveDate) -> Vec<(NaiveDate, bool)> {
+        let mut marked = BTreeSet::new();
+        for (_, happening) in &self.happened {
+            match happening {
+                Happening::Mark {
+                    pupil: of,
+                    enrolment: at,
+                    date,
+                    afternoon,
+                    code,
+                } if (*of, *at) == (pupil, enrolment) && *date > last => {
+                    if code.is_some() {
+                        marked.insert((*date, *afternoon));
+                    } else {
+                        marked.remove(&(*date, *afternoon));
+                    }
+                }
+                _ => {}
+            }
+        }
+        marked.into_iter().collect()
+    }
+
     /// The enrolment by which a day is judged: main or sole before subsidiary.
     fn home(&self, pupil: usize, date: NaiveDate) -> SchoolPlace {
         let spans = &self.enrolments[pupil];
@@ -322,13 +349,11 @@ impl Naive {
             match *happening {
                 Happening::Mark {
                     pupil: of,
-                    school,
+                    enrolment,
                     date,
                     afternoon,
                     code,
                 } if of == pupil && date >= first && date <= as_of => {
-                    let at = |span: &Span| span.school == school && span.on_roll(date);
-                    let enrolment = spans.iter().position(at).unwrap();
                     let place = usize::try_from(2 * (date - first).num_days()).unwrap() + usize::from(afternoon);
                     marks[enrolment][place] = code;
                 }

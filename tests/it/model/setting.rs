@@ -61,6 +61,12 @@ pub fn policies() -> Vec<Settings> {
         },
         Settings {
             minimum: 1,
+            window: Window::Term,
+            each_enrolment_alone: true,
+            ..default
+        },
+        Settings {
+            minimum: 1,
             window: Window::Weeks(1),
             fall_waits: true,
             ..default
@@ -102,9 +108,9 @@ pub fn contract_settings(settings: &Settings) -> pb::PolicySettings {
 /// The academic years of which the schools have calendars.
 const YEARS: std::ops::Range<i32> = 2025..2029;
 
-/// The calendars of the two schools: their half terms are a week apart, and a week of the first's autumn is INSET alone.
+/// The calendars of the two schools: their half terms are a week apart, the second's spring begins later, and a week of the first's autumn is INSET alone.
 pub fn calendars() -> Vec<SchoolCalendar> {
-    let halves = |year: i32, half_terms: [&'static str; 6]| -> Vec<Term> {
+    let halves = |year: i32, spring: &'static str, half_terms: [&'static str; 6]| -> Vec<Term> {
         let date = |text: &str| -> NaiveDate {
             let (month, day): (u32, u32) = (text[..2].parse().unwrap(), text[3..].parse().unwrap());
             NaiveDate::from_ymd_opt(year + i32::from(month < 8), month, day).unwrap()
@@ -125,7 +131,7 @@ pub fn calendars() -> Vec<SchoolCalendar> {
         vec![
             term("autumn", "09-01", autumn_ends),
             term("autumn", autumn_begins, "12-19"),
-            term("spring", "01-05", spring_ends),
+            term("spring", spring, spring_ends),
             term("spring", spring_begins, "03-27"),
             term("summer", "04-13", summer_ends),
             term("summer", summer_begins, "07-17"),
@@ -140,11 +146,11 @@ pub fn calendars() -> Vec<SchoolCalendar> {
     });
     vec![
         SchoolCalendar {
-            terms: YEARS.flat_map(|year| halves(year, first)).collect(),
+            terms: YEARS.flat_map(|year| halves(year, "01-05", first)).collect(),
             inset: inset.collect(),
         },
         SchoolCalendar {
-            terms: YEARS.flat_map(|year| halves(year, second)).collect(),
+            terms: YEARS.flat_map(|year| halves(year, "01-07", second)).collect(),
             inset: Vec::new(),
         },
     ]

@@ -96,8 +96,9 @@ async fn a_pupils_stage_is_read_by_primary_keys() {
     for index in ["pupil_stages_pkey", "registers_pkey"] {
         assert!(plan.contains(index), "{plan}");
     }
-    // How often a policy came into force is a table of a few rows.
+    // How often a policy came into force is a table of a few rows here, and the trusts are one.
     let scanned = plan.replace("Seq Scan on policy_activations", "");
+    let scanned = scanned.replace("Seq Scan on trusts", "");
     assert!(!scanned.contains("Seq Scan"), "{plan}");
 }
 

@@ -168,7 +168,8 @@ impl Service {
         request: &ReconciliationRequest,
         moment: Moment,
     ) -> Result<Attempt<Recorded<ReconciliationAnswer>>, ServiceError> {
-        if let Some(earlier) = recorded::earlier(transaction, trust, asked(request)).await? {
+        let (earlier, identities) = recorded::earlier_with_identities(transaction, trust, asked(request)).await?;
+        if let Some(earlier) = earlier {
             return Ok(Attempt::Done(earlier));
         }
         let school = require_school(transaction, trust, &request.school).await?;
@@ -179,7 +180,6 @@ impl Service {
             to: request.to,
             year: AcademicYear::clamped(request.from),
         };
-        let identities = merges::identity_version(transaction, trust).await?;
         let upload = Upload::read(transaction, trust, school, dates, &request.items, &request.refused).await?;
         let content = upload.encode();
         let subject = Subject {

@@ -121,7 +121,7 @@ impl Service {
             }
         }
         let batch = batch_of(subject, &mut upload, &stored);
-        let taken = self.take_batch(transaction, trust, &batch, moment).await?;
+        let taken = self.take_batch(transaction, trust, &batch, identities, moment).await?;
         Ok(planned(subject, upload, &stored, &batch, taken))
     }
 }
