@@ -41,9 +41,9 @@ fn op() -> impl Strategy<Value = Op> {
     let action = 0..PROVISIONS.len();
     let rarely = prop::bool::weighted(0.1);
     prop_oneof![
-        6 => (action.clone(), 1..=7, prop::bool::weighted(0.7), rarely.clone())
+        6 => (action.clone(), 1..=7, prop::bool::weighted(0.7), rarely)
             .prop_map(|(action, to, reason, stale)| Op::Move { action, to, reason, stale }),
-        2 => (action.clone(), 0usize..4, rarely.clone())
+        2 => (action.clone(), 0usize..4, rarely)
             .prop_map(|(action, to, stale)| Op::Assign { action, to, stale }),
         2 => (action.clone(), -2i64..20, rarely)
             .prop_map(|(action, days, stale)| Op::Reschedule { action, days, stale }),
@@ -168,7 +168,7 @@ enum Taken {
     Progress(pb::ProgressActionRequest, pb::Action),
     Assign(pb::AssignActionRequest, pb::Action),
     Reschedule(pb::RescheduleActionRequest, pb::Action),
-    Add(pb::AddActionEntryRequest, pb::AddActionEntryResponse),
+    Add(pb::AddActionEntryRequest, Box<pb::AddActionEntryResponse>),
 }
 
 /// A pupil in the service and in the model.
@@ -330,7 +330,7 @@ impl<'a> Life<'a> {
                 model.begun |= from != Withdrawn;
                 model.version += 1;
                 model.log.push(what.to_owned());
-                self.last = Some(Taken::Add(asked, answer));
+                self.last = Some(Taken::Add(asked, Box::new(answer)));
             }
             Op::Retry => match &self.last {
                 None => {}
@@ -344,7 +344,7 @@ impl<'a> Life<'a> {
                     assert_eq!(reschedule(self.world, asked.clone()).await.unwrap(), *first);
                 }
                 Some(Taken::Add(asked, first)) => {
-                    assert_eq!(add(self.world, asked.clone()).await.unwrap(), *first);
+                    assert_eq!(add(self.world, asked.clone()).await.unwrap(), **first);
                 }
             },
             Op::LastDay { absent } => {

@@ -111,8 +111,7 @@ async fn made(world: &World, read: impl AsyncFnOnce(&mut AsyncPgConnection, Trus
     });
     read(&mut connection, TrustId(world.trust_id.parse().unwrap())).await;
     drop(connection);
-    let made = made.lock().unwrap().clone();
-    made
+    Vec::clone(&made.lock().unwrap())
 }
 
 /// What Postgres did to answer a statement, planned without its values as the service has it planned.
