@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use graduated_response::cli::connect::{EndpointArgs, TrustArgs};
 use graduated_response::cli::{
-    calendar, classify, demo, doctor, establishments, explain, forecast, import, migrate, serve, stages, watch,
+    actions, calendar, classify, coverage, demo, doctor, establishments, explain, forecast, import, migrate, serve,
+    stages, watch,
 };
 use graduated_response::telemetry::{self, TelemetryArgs};
 
@@ -86,6 +87,18 @@ enum Command {
         #[command(flatten)]
         args: forecast::ForecastArgs,
     },
+    Actions {
+        #[command(flatten)]
+        trust: TrustArgs,
+        #[command(flatten)]
+        args: actions::ActionsArgs,
+    },
+    Coverage {
+        #[command(flatten)]
+        trust: TrustArgs,
+        #[command(flatten)]
+        args: coverage::CoverageArgs,
+    },
     Classify {
         #[command(flatten)]
         endpoint: EndpointArgs,
@@ -161,6 +174,14 @@ async fn main() -> ExitCode {
         },
         Command::Forecast { trust, args } => match trust.connect().await {
             Ok((connection, trust)) => forecast::run(&args, connection.channel, trust).await,
+            Err(error) => Err(error),
+        },
+        Command::Actions { trust, args } => match trust.connect().await {
+            Ok((connection, trust)) => actions::run(&args, connection.channel, trust).await,
+            Err(error) => Err(error),
+        },
+        Command::Coverage { trust, args } => match trust.connect().await {
+            Ok((connection, trust)) => coverage::run(&args, connection.channel, trust).await,
             Err(error) => Err(error),
         },
         Command::Classify { endpoint, args } => match endpoint.connect().await {
