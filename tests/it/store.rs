@@ -1,5 +1,6 @@
 //! The database as an operator, an auditor and a person who queries by hand see it.
 
+mod action_plans;
 mod migrations;
 mod plans;
 mod tenancy;
