@@ -238,6 +238,16 @@ impl PolicyTimeline {
         self.every_policy().iter().any(refuses)
     }
 
+    /// Whether another timeline's policies of a day name other penalty rules or triggers than these, for any school.
+    pub fn raises_otherwise_than(&self, other: &PolicyTimeline, date: NaiveDate) -> bool {
+        let activations = self.activations.iter().chain(&other.activations);
+        let schools = activations.filter_map(|(_, activation)| activation.school).map(Some);
+        schools.chain([None]).any(|school| {
+            let (one, other) = (&self.at(date, school).policy, &other.at(date, school).policy);
+            one.penalty != other.penalty || one.triggers != other.triggers
+        })
+    }
+
     /// Whether a school has or had a policy of its own.
     pub fn differs_by_school(&self) -> bool {
         self.activations

@@ -18,7 +18,7 @@ use crate::store::StoreError;
 use crate::store::jobs::{self, JobRow};
 
 /// How often a job that is followed is looked at.
-const LOOKED_AT_EVERY: Duration = Duration::from_millis(200);
+const LOOKED_AT_EVERY: Duration = Duration::from_millis(25);
 
 /// What `WatchJob` answers.
 pub(super) type WatchJobStream = Pin<Box<dyn Stream<Item = Result<pb::WatchJobResponse, Status>> + Send>>;

@@ -172,7 +172,12 @@ impl Judging {
     /// judged; it is asked for where schools differ. Whose day of review has come is gone through, and so gets the next one.
     pub(super) fn decided_by_counts(&self, row: &StageRow, school: impl Fn() -> Option<SchoolId>) -> bool {
         let due = row.next_review_on.is_some_and(|day| day <= self.moment.today);
-        !row.has_holds && !due && self.by_counts(self.school_that_matters(school)).is_some()
+        !due && self.counts_decide(row.has_holds, school)
+    }
+
+    /// The same of a pupil whose day of review is not today.
+    pub(super) fn counts_decide(&self, has_holds: bool, school: impl Fn() -> Option<SchoolId>) -> bool {
+        !has_holds && self.by_counts(self.school_that_matters(school)).is_some()
     }
 
     fn school_that_matters(&self, school: impl Fn() -> Option<SchoolId>) -> Option<SchoolId> {
@@ -221,30 +226,20 @@ impl Judging {
     ) -> Result<(), StoreError> {
         let policy = self.timeline.at(self.moment.today, school);
         let stage = policy.policy.judge(tally).stage;
-        if stage == row.stage()? {
-            return Ok(());
-        }
         let outcome = Outcome::of_counts(row, stage, tally, Some(self.moment.today), policy.version);
         self.take(row, outcome)
     }
 
-    /// Loads what going through the year asks for beside the pupils' records: their holds, and the calendars of their
-    /// schools where a policy's window follows them.
+    /// Loads what going through the year asks for beside the pupils' records: the holds of those who ever had one, and the
+    /// calendars of their schools where a policy's window follows them.
     pub(super) async fn load_rules<'r>(
         &mut self,
         transaction: &mut TrustTransaction,
         trust: TrustId,
-        rows: impl Iterator<Item = &'r StageRow> + Clone,
+        held: &[Uuid],
         of: impl Iterator<Item = &'r PupilRecord<'r>>,
     ) -> Result<(), StoreError> {
-        let raised = rows.clone().filter(|row| row.episode > 0).map(|row| row.pupil_id);
-        let raised: Vec<Uuid> = raised.collect();
-        self.raised.clear();
-        for episode in episodes::of_year(transaction, trust, &raised, self.moment.year).await? {
-            self.raised.entry(episode.pupil_id).or_default().push(episode);
-        }
-        let held: Vec<Uuid> = rows.filter(|row| row.has_holds).map(|row| row.pupil_id).collect();
-        self.holds = holds::by_pupil(transaction, trust, &held, self.moment.now).await?;
+        self.holds = holds::by_pupil(transaction, trust, held, self.moment.now).await?;
         if self.timeline.follows_calendar() {
             let schools = records::schools_of(of);
             self.calendars = calendars::calendars_of(transaction, trust, &schools).await?;
@@ -253,22 +248,22 @@ impl Judging {
     }
 
     /// What going through a pupil's academic year comes to. Its rules must be loaded.
-    pub(super) fn assess(&self, row: &StageRow, record: &PupilRecord<'_>) -> Assessment {
-        self.assess_on(row, record, self.moment.today)
+    pub(super) fn assess(&self, pupil: Uuid, record: &PupilRecord<'_>) -> Assessment {
+        self.assess_on(pupil, record, self.moment.today)
     }
 
-    fn assess_on(&self, row: &StageRow, record: &PupilRecord<'_>, day: NaiveDate) -> Assessment {
+    fn assess_on(&self, pupil: Uuid, record: &PupilRecord<'_>, day: NaiveDate) -> Assessment {
         let rules = Rules {
             timeline: &self.timeline,
             calendars: &self.calendars,
-            holds: self.holds.get(&row.pupil_id).map_or(&[], Vec::as_slice),
+            holds: self.holds.get(&pupil).map_or(&[], Vec::as_slice),
         };
         assess(record, rules, day)
     }
 
     /// Takes note of a pupil by going through the whole academic year.
     pub(super) fn judge_by_record(&mut self, row: &StageRow, record: &PupilRecord<'_>) -> Result<(), StoreError> {
-        let assessment = self.assess(row, record);
+        let assessment = self.assess(row.pupil_id, record);
         let outcome = self.outcome_of(row, &assessment);
         self.take(row, outcome)
     }
@@ -276,7 +271,9 @@ impl Judging {
     fn outcome_of(&self, row: &StageRow, assessment: &Assessment) -> Outcome {
         let first_day = self.moment.year.first_day();
         let raised = self.raised.get(&row.pupil_id).map_or(&[][..], Vec::as_slice);
-        let retracted = never_reached(raised, assessment).map(|(episode, reached)| (episode.episode, reached));
+        let retracted = reached_in(raised, assessment)
+            .filter(|(episode, reached)| i16::from(reached.number()) < episode.raised_to)
+            .map(|(episode, reached)| (episode.episode, reached));
         let policy_judges_part = assessment.tally != assessment.year_tally || assessment.window_from != first_day;
         Outcome {
             stage: assessment.stage,
@@ -469,10 +466,9 @@ impl Judging {
     }
 }
 
-/// The episodes of a pupil's year in which stages were raised that were never reached up to the day of the assessment, each with
-/// the stage of greatest need that was. An episode decides up to the day before a later one began: two of them may go side by
-/// side where two pupils were made one.
-fn never_reached<'e>(
+/// The episodes of a pupil's year, each with the stage of greatest need that was reached in it up to the day of the assessment. An
+/// episode decides up to the day before a later one began: two of them may go side by side where two pupils were made one.
+fn reached_in<'e>(
     raised: &'e [RaisedEpisode],
     assessment: &'e Assessment,
 ) -> impl Iterator<Item = (&'e RaisedEpisode, Stage)> {
@@ -481,10 +477,9 @@ fn never_reached<'e>(
         let next = later.filter(|started_on| *started_on > episode.started_on).min();
         next.map_or(assessment.as_of, |next| next.pred_opt().unwrap_or(next))
     };
-    raised.iter().filter_map(move |episode| {
-        let reached = assessment.peak(episode.started_on, end_of(episode));
-        (i16::from(reached.number()) < episode.raised_to).then_some((episode, reached))
-    })
+    raised
+        .iter()
+        .map(move |episode| (episode, assessment.peak(episode.started_on, end_of(episode))))
 }
 
 /// Judges pupils anew in a transaction in which something other than marks changed: enrolments, holds, calendars, policies,
@@ -550,8 +545,15 @@ impl Judging {
         bring_up_to_date(transaction, trust, &pupils, self.moment).await?;
         let found = records::records_of(transaction, trust, &pupils, &[self.moment.year]).await?;
         let records: HashMap<Uuid, PupilRecord<'static>> = found.into_iter().collect();
-        self.load_rules(transaction, trust, rows.iter(), records.values())
-            .await?;
+        let of_rows = |rule: fn(&StageRow) -> bool| -> Vec<Uuid> {
+            rows.iter().filter(|row| rule(row)).map(|row| row.pupil_id).collect()
+        };
+        let (held, raised) = (of_rows(|row| row.has_holds), of_rows(|row| row.episode > 0));
+        self.load_rules(transaction, trust, &held, records.values()).await?;
+        self.raised.clear();
+        for episode in episodes::of_year(transaction, trust, &raised, self.moment.year).await? {
+            self.raised.entry(episode.pupil_id).or_default().push(episode);
+        }
         let none = PupilRecord::default();
         for row in rows {
             let record = records.get(&row.pupil_id).unwrap_or(&none);

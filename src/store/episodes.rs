@@ -23,6 +23,9 @@ pub struct EpisodeChanges {
     /// Episodes in which stages turned out never to have been reached: pupil, number, and the number of the stage of greatest
     /// need that was.
     pub retracted: Vec<(Uuid, i32, i16)>,
+    /// Episodes of years that are over in which stages that had been taken back turned out to have been reached after all: pupil,
+    /// number, and the number of the stage of greatest need that was.
+    pub restored: Vec<(Uuid, i32, i16)>,
     /// Episodes that end: pupil and number.
     pub closed: Vec<(Uuid, i32)>,
 }
@@ -41,7 +44,7 @@ pub struct NewEpisode {
 }
 
 /// An episode of a year, with what was raised in it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, QueryableByName)]
+#[derive(Clone, Debug, PartialEq, Eq, QueryableByName)]
 pub struct RaisedEpisode {
     /// The pupil.
     #[diesel(sql_type = sql_types::Uuid)]
@@ -55,6 +58,9 @@ pub struct RaisedEpisode {
     /// The number of the highest stage whose provisions were raised and not taken back; 0 where there is none.
     #[diesel(sql_type = sql_types::SmallInt)]
     pub raised_to: i16,
+    /// The numbers of the stages whose provisions were raised and taken back.
+    #[diesel(sql_type = sql_types::Array<sql_types::SmallInt>)]
+    pub taken_back: Vec<i16>,
 }
 
 /// The episodes of some pupils in a year, by pupil and in the order in which they began.
@@ -71,7 +77,9 @@ pub async fn of_year(
         "SELECT e.pupil_id, e.episode, e.started_on, (
              SELECT coalesce(max(stage), 0) FROM generate_series(1, 5) AS stage
              WHERE e.raised_at[stage] IS NOT NULL AND e.retracted_at[stage] IS NULL
-         )::smallint AS raised_to
+         )::smallint AS raised_to, ARRAY(
+             SELECT stage FROM generate_series(1, 5) AS stage WHERE e.retracted_at[stage] IS NOT NULL
+         )::smallint[] AS taken_back
          FROM unnest($2) AS k(pupil_id)
          CROSS JOIN LATERAL (
              SELECT * FROM episodes
@@ -100,7 +108,7 @@ pub struct Raise {
     pub to: i16,
 }
 
-/// Opens, raises, retracts and closes episodes at `now`. Raising adds what was not raised before in the episode, or was
+/// Opens, raises, retracts, restores and closes episodes at `now`. Raising adds what was not raised before in the episode, or was
 /// retracted since.
 pub async fn write(
     conn: &mut AsyncPgConnection,
@@ -211,6 +219,28 @@ pub async fn write(
         .bind::<sql_types::Array<sql_types::Integer>, _>(column(&changes.retracted, |row| row.1))
         .bind::<sql_types::Array<sql_types::SmallInt>, _>(column(&changes.retracted, |row| row.2))
         .bind::<sql_types::Timestamptz, _>(now)
+        .execute(conn)
+        .await?;
+    }
+    if !changes.restored.is_empty() {
+        diesel::sql_query(
+            "UPDATE episodes e
+             SET retracted_at = ARRAY(
+                     SELECT CASE WHEN stage > n.reached THEN e.retracted_at[stage] END
+                     FROM generate_series(1, 5) AS stage ORDER BY stage
+                 )
+             FROM unnest($2, $3, $4) AS n(pupil_id, episode, reached)
+             CROSS JOIN LATERAL (
+                 SELECT ctid FROM episodes
+                 WHERE trust_id = $1 AND pupil_id = n.pupil_id AND episode = n.episode
+                 OFFSET 0
+             ) AS found
+             WHERE e.ctid = found.ctid AND e.trust_id = $1",
+        )
+        .bind::<sql_types::Uuid, _>(trust.0)
+        .bind::<sql_types::Array<sql_types::Uuid>, _>(column(&changes.restored, |row| row.0))
+        .bind::<sql_types::Array<sql_types::Integer>, _>(column(&changes.restored, |row| row.1))
+        .bind::<sql_types::Array<sql_types::SmallInt>, _>(column(&changes.restored, |row| row.2))
         .execute(conn)
         .await?;
     }

@@ -1,6 +1,7 @@
 //! Pupils' stages and the transitions between them.
 
 use chrono::{DateTime, NaiveDate, Utc};
+use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::sql_types;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
@@ -113,16 +114,21 @@ pub const STAGE_COLUMNS: &str =
 impl StageRow {
     /// The stage.
     pub fn stage(&self) -> Result<Stage, StoreError> {
-        Stage::from_number(self.stage).ok_or(StoreError::Corrupt("pupil_stages.stage"))
+        stored_stage(self.stage)
     }
 }
 
+fn stored_stage(number: i16) -> Result<Stage, StoreError> {
+    Stage::from_number(number).ok_or(StoreError::Corrupt("pupil_stages.stage"))
+}
+
 /// Locks pupils in the order of their identifiers, so that no two writers wait for each other, and returns their stages
-/// in that order. Pupils that the trust does not have are left out.
+/// in that order. Pupils that the trust does not have are left out. Waits for whoever judges the whole trust.
 pub async fn lock(conn: &mut AsyncPgConnection, trust: TrustId, pupils: &[Uuid]) -> Result<Vec<StageRow>, StoreError> {
     let mut keys = pupils.to_vec();
     keys.sort_unstable();
     keys.dedup();
+    hold_judging(conn, trust, JudgingLock::Shared).await?;
     let rows = diesel::sql_query(format!(
         "SELECT s.*
          FROM unnest($2) AS k(pupil_id)
@@ -167,34 +173,58 @@ pub async fn pupils_to_review(
     Ok(pupils)
 }
 
-/// Locks every pupil of the trust, in the order of their identifiers.
+/// How a transaction holds the judging of a trust.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum JudgingLock {
+    /// With others, each of whom locks the pupils that it judges.
+    Shared,
+    /// Alone.
+    Alone,
+}
+
+/// Keeps everybody else from judging any pupil of the trust until the transaction ends, and waits for those who are at it.
+/// Comes before any other lock.
 pub async fn lock_all(conn: &mut AsyncPgConnection, trust: TrustId) -> Result<(), StoreError> {
-    diesel::sql_query(
-        "SELECT count(*) FROM (
-             SELECT FROM pupil_stages WHERE trust_id = $1 ORDER BY pupil_id FOR NO KEY UPDATE
-         ) AS locked",
-    )
+    hold_judging(conn, trust, JudgingLock::Alone).await
+}
+
+async fn hold_judging(conn: &mut AsyncPgConnection, trust: TrustId, lock: JudgingLock) -> Result<(), StoreError> {
+    let function = match lock {
+        JudgingLock::Shared => "pg_advisory_xact_lock_shared",
+        JudgingLock::Alone => "pg_advisory_xact_lock",
+    };
+    diesel::sql_query(format!(
+        "SELECT {function}(hashtextextended('judging ' || $1::text, 0))"
+    ))
     .bind::<sql_types::Uuid, _>(trust.0)
     .execute(conn)
     .await?;
     Ok(())
 }
 
-/// A pupil's stage with the counts of a year, and the school by whose policy the pupil is judged.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CountedStage {
+/// A pupil's stage with the counts of a year.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CountedPupil {
+    /// The pupil.
+    pub pupil_id: Uuid,
     /// The stage.
-    pub row: StageRow,
+    pub stage: Stage,
+    /// Whether the pupil ever had a hold.
+    pub has_holds: bool,
     /// The counts, over all the pupil's enrolments.
     pub tally: Tally,
-    /// The school; nothing for a pupil that never had an enrolment.
+    /// The school by whose policy the pupil is judged, where it was asked for; nothing for a pupil that never had an enrolment.
     pub home_school: Option<Uuid>,
 }
 
 #[derive(QueryableByName)]
 struct CountedRow {
-    #[diesel(embed)]
-    stage: StageRow,
+    #[diesel(sql_type = sql_types::Uuid)]
+    pupil_id: Uuid,
+    #[diesel(sql_type = sql_types::SmallInt)]
+    stage: i16,
+    #[diesel(sql_type = sql_types::Bool)]
+    has_holds: bool,
     #[diesel(sql_type = sql_types::BigInt)]
     attended: i64,
     #[diesel(sql_type = sql_types::BigInt)]
@@ -205,52 +235,65 @@ struct CountedRow {
     home_school: Option<Uuid>,
 }
 
-/// Every pupil of the trust who was not merged into another, in order. The school is that of [`crate::domain::pupil::home`].
-/// Reads whole tables of the trust, by hash and not by key.
+/// Every pupil of the trust who was not merged into another, in no order. The school, where `homes` asks for it, is that of
+/// [`crate::domain::pupil::home`]. Reads whole tables of the trust, by hash and not by key.
 pub async fn counted(
     conn: &mut AsyncPgConnection,
     trust: TrustId,
     year: AcademicYear,
     today: NaiveDate,
-) -> Result<Vec<CountedStage>, StoreError> {
-    let rows: Vec<CountedRow> = diesel::sql_query(format!(
-        "WITH counts AS MATERIALIZED (
+    homes: bool,
+) -> Result<Vec<CountedPupil>, StoreError> {
+    let (school, of_homes) = if homes {
+        let of_homes = "LEFT JOIN (
+             SELECT DISTINCT ON (pupil_id) pupil_id, school_id
+             FROM (
+                 SELECT pupil_id, school_id, start_date, end_date, enrolment_id, kind,
+                     start_date <= $3 AND (end_date IS NULL OR end_date >= $3) AS on_roll
+                 FROM enrolments
+                 WHERE trust_id = $1
+             ) AS spans
+             ORDER BY pupil_id, NOT on_roll, CASE WHEN on_roll THEN kind = 3 ELSE start_date > $3 END,
+                 CASE WHEN NOT on_roll AND start_date <= $3 THEN end_date END DESC NULLS LAST, start_date, enrolment_id
+         ) AS homes USING (pupil_id)";
+        ("school_id", of_homes)
+    } else {
+        ("NULL::uuid", "")
+    };
+    let mut query = diesel::sql_query(format!(
+        "SELECT pupil_id, stage, has_holds, coalesce(attended, 0)::bigint AS attended,
+             coalesce(possible, 0)::bigint AS possible, coalesce(unauthorised, 0)::bigint AS unauthorised,
+             {school} AS home_school
+         FROM pupil_stages
+         LEFT JOIN (
              SELECT pupil_id, sum(attended) AS attended, sum(possible) AS possible, sum(unauthorised) AS unauthorised
              FROM registers
              WHERE trust_id = $1 AND academic_year = $2
              GROUP BY pupil_id
-         ), spans AS MATERIALIZED (
-             SELECT pupil_id, school_id, start_date, end_date, enrolment_id, kind,
-                 start_date <= $3 AND (end_date IS NULL OR end_date >= $3) AS on_roll
-             FROM enrolments
-             WHERE trust_id = $1
-         ), homes AS MATERIALIZED (
-             SELECT DISTINCT ON (pupil_id) pupil_id, school_id
-             FROM spans
-             ORDER BY pupil_id, NOT on_roll, CASE WHEN on_roll THEN kind = 3 ELSE start_date > $3 END,
-                 CASE WHEN NOT on_roll AND start_date <= $3 THEN end_date END DESC NULLS LAST, start_date, enrolment_id
-         )
-         SELECT {STAGE_COLUMNS}, coalesce(attended, 0)::bigint AS attended, coalesce(possible, 0)::bigint AS possible,
-             coalesce(unauthorised, 0)::bigint AS unauthorised, school_id AS home_school
-         FROM pupil_stages
-         LEFT JOIN counts USING (pupil_id)
-         LEFT JOIN homes USING (pupil_id)
-         WHERE trust_id = $1 AND pupil_id NOT IN (
-             SELECT pupil_id FROM pupils WHERE trust_id = $1 AND merged_into IS NOT NULL
-         )
-         ORDER BY pupil_id"
+         ) AS counts USING (pupil_id)
+         {of_homes}
+         WHERE trust_id = $1 AND NOT EXISTS (
+             SELECT FROM pupils
+             WHERE trust_id = $1 AND pupil_id = pupil_stages.pupil_id AND merged_into IS NOT NULL
+         )"
     ))
+    .into_boxed::<Pg>()
     .bind::<sql_types::Uuid, _>(trust.0)
-    .bind::<sql_types::SmallInt, _>(year.start_year())
-    .bind::<sql_types::Date, _>(today)
-    .load(conn)
-    .await?;
-    let counted = rows.into_iter().map(|found| CountedStage {
-        row: found.stage,
-        tally: Tally::from_stored(found.attended, found.possible, found.unauthorised),
-        home_school: found.home_school,
+    .bind::<sql_types::SmallInt, _>(year.start_year());
+    if homes {
+        query = query.bind::<sql_types::Date, _>(today);
+    }
+    let rows: Vec<CountedRow> = query.load(conn).await?;
+    let counted = rows.into_iter().map(|found| {
+        Ok(CountedPupil {
+            pupil_id: found.pupil_id,
+            stage: stored_stage(found.stage)?,
+            has_holds: found.has_holds,
+            tally: Tally::from_stored(found.attended, found.possible, found.unauthorised),
+            home_school: found.home_school,
+        })
     });
-    Ok(counted.collect())
+    counted.collect()
 }
 
 /// Writes stages that changed.

@@ -286,6 +286,15 @@ async fn a_correction_of_a_year_that_is_over_takes_back_what_was_never_reached_i
     assert_eq!((tally.attended, tally.possible), (56, 60));
     world.record_days(&pupil, "2024-09-30", "2024-09-30", "L", "L").await;
     assert_eq!(last().await.0, told);
+    // The correction itself was a mistake: what had been raised stands again, as it was.
+    world.record_days(&pupil, "2024-09-30", "2024-10-09", "O", "O").await;
+    let again = all_actions(&world, &pupil).await;
+    assert!(
+        again
+            .iter()
+            .all(|action| !action.never_reached && action.state() != pb::ActionState::Withdrawn)
+    );
+    world.record_days(&pupil, "2024-09-30", "2024-10-09", "/", "\\").await;
     // What was true then, as it was known then and as it is known now.
     let known_then = world.stage_as_of(&pupil, "2024-10-11", Some("2024-10-20")).await;
     assert_eq!(known_then.stage(), pb::Stage::Four);

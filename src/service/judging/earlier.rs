@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use uuid::Uuid;
 
-use super::{Judging, RECORDS_AT_ONCE, never_reached};
+use super::{Judging, RECORDS_AT_ONCE, reached_in};
 use crate::domain::assessment::Assessment;
 use crate::domain::identifiers::TrustId;
 use crate::domain::record::PupilRecord;
@@ -16,8 +16,9 @@ use crate::store::{StoreError, TrustTransaction, records};
 
 impl Judging {
     /// Judges an earlier academic year anew, as at its end, of pupils who are locked and of whom something in it was written.
-    /// Stages whose provisions were raised in its episodes and that turn out never to have been reached are taken back. Nothing
-    /// is raised, since the year is over, and the stage of today stays. Comes after today was judged.
+    /// Stages whose provisions were raised in its episodes and that turn out never to have been reached are taken back, and those
+    /// that had been taken back and were reached after all stand again. Nothing is raised anew, since the year is over, and the
+    /// stage of today stays. Comes after today was judged.
     pub(in crate::service) async fn judge_earlier_year(
         &mut self,
         transaction: &mut TrustTransaction,
@@ -38,12 +39,13 @@ impl Judging {
             let pupils: Vec<Uuid> = rows.iter().map(|row| row.pupil_id).collect();
             let found = records::records_of(transaction, trust, &pupils, &[year]).await?;
             let records: HashMap<Uuid, PupilRecord<'static>> = found.into_iter().collect();
-            self.load_rules(transaction, trust, rows.iter().copied(), records.values())
-                .await?;
+            let held = rows.iter().filter(|row| row.has_holds).map(|row| row.pupil_id);
+            let held: Vec<Uuid> = held.collect();
+            self.load_rules(transaction, trust, &held, records.values()).await?;
             let none = PupilRecord::default();
             for row in rows {
                 let record = records.get(&row.pupil_id).unwrap_or(&none);
-                let assessment = self.assess_on(row, record, year.last_day());
+                let assessment = self.assess_on(row.pupil_id, record, year.last_day());
                 let raised = raised.get(&row.pupil_id).map_or(&[][..], Vec::as_slice);
                 self.take_earlier_year(row, raised, &assessment)?;
             }
@@ -57,7 +59,14 @@ impl Judging {
         raised: &[RaisedEpisode],
         assessment: &Assessment,
     ) -> Result<(), StoreError> {
-        for (episode, reached) in never_reached(raised, assessment) {
+        for (episode, reached) in reached_in(raised, assessment) {
+            let number = i16::from(reached.number());
+            if episode.taken_back.iter().any(|stage| *stage <= number) {
+                self.episodes.restored.push((row.pupil_id, episode.episode, number));
+            }
+            if number >= episode.raised_to {
+                continue;
+            }
             let judged = self.rows.iter().position(|judged| judged.pupil_id == row.pupil_id);
             let mut now = judged.map_or_else(|| row.clone(), |place| self.rows[place].clone());
             let of_latest = self.retract(&mut now, &[(episode.episode, reached)]);

@@ -1,7 +1,9 @@
 //! Bringing a policy into force: one transaction that judges every pupil concerned, as a job.
 //!
-//! The transaction locks the pupils first, so that no batch judges one of them by the policy before after the policy has
+//! The transaction keeps everybody else from judging first, so that no batch judges one of them by the policy before after the policy has
 //! changed; what dies half way leaves nothing behind and is begun anew.
+
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -15,7 +17,7 @@ use super::preview::{Proposal, Proposed, look_up};
 use crate::domain::identifiers::{SchoolId, SchoolKey, TrustId};
 use crate::domain::person::Person;
 use crate::store::jobs::{self, JobRow};
-use crate::store::stages::{self, Cause, CountedStage};
+use crate::store::stages::{self, Cause};
 use crate::store::{StoreError, TrustTransaction, policies};
 
 /// How many pupils are judged between two notes of progress.
@@ -130,35 +132,41 @@ impl Service {
         proposed: Proposed,
         moment: Moment,
     ) -> Result<ActivationOutcome, ServiceError> {
-        let mut counted = stages::counted(transaction, trust, moment.year, moment.today).await?;
+        let homes = proposed.then.differs_by_school();
+        let mut counted = stages::counted(transaction, trust, moment.year, moment.today, homes).await?;
         counted.retain(|found| proposed.school.is_none_or(|school| found.home_school == Some(school.0)));
         let total = counted.len();
-        let pupils: Vec<Uuid> = counted.iter().map(|found| found.row.pupil_id).collect();
         let (before, mut judging) = (proposed.now, Judging::new(proposed.then, moment, Cause::Policy));
-        let mut by_record = Vec::new();
-        for CountedStage {
-            row,
-            tally,
-            home_school,
-        } in counted
-        {
-            let school = home_school.map(SchoolId);
+        let (mut movers, mut by_record) = (BTreeMap::new(), Vec::new());
+        for found in &counted {
+            let school = found.home_school.map(SchoolId);
             let counts_decided = before.at(moment.today, school).policy.decides_by_counts();
-            if counts_decided && judging.decided_by_counts(&row, || school) {
-                judging.judge_by_new_policy(&row, tally, school)?;
-            } else {
-                by_record.push(row);
+            if !counts_decided || !judging.counts_decide(found.has_holds, || school) {
+                by_record.push(found.pupil_id);
+            } else if judging.stage_of(found.tally, || school) != found.stage {
+                movers.insert(found.pupil_id, (found.tally, school));
             }
         }
+        let moving: Vec<Uuid> = movers.keys().copied().collect();
+        for row in stages::lock(transaction, trust, &moving).await? {
+            if let Some((tally, school)) = movers.get(&row.pupil_id) {
+                judging.judge_by_new_policy(&row, *tally, *school)?;
+            }
+        }
+        by_record.sort_unstable();
         let mut done = total - by_record.len();
-        for rows in by_record.chunks(PUPILS_AT_ONCE) {
+        for pupils in by_record.chunks(PUPILS_AT_ONCE) {
             self.note_progress(trust, job.job_id, done, total).await?;
-            judging.judge_locked(transaction, trust, rows).await?;
+            let rows = stages::lock(transaction, trust, pupils).await?;
+            judging.judge_locked(transaction, trust, &rows).await?;
             done += rows.len();
         }
         let moved = judging.transitions();
-        let since = Some(moment.year);
-        thresholds::reevaluate(transaction, trust, judging.timeline(), &pupils, since, moment, None).await?;
+        if before.raises_otherwise_than(judging.timeline(), moment.today) {
+            let pupils: Vec<Uuid> = counted.iter().map(|found| found.pupil_id).collect();
+            let since = Some(moment.year);
+            thresholds::reevaluate(transaction, trust, judging.timeline(), &pupils, since, moment, None).await?;
+        }
         judging.write(transaction, trust, None).await?;
         Ok(ActivationOutcome { pupils: total, moved })
     }

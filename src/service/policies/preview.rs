@@ -15,7 +15,7 @@ use crate::domain::policy::{Activation, PolicyTimeline, VersionedPolicy};
 use crate::domain::record::PupilRecord;
 use crate::domain::stage::Stage;
 use crate::domain::tally::Tally;
-use crate::store::stages::{self, Cause, CountedStage};
+use crate::store::stages::{self, Cause};
 use crate::store::{TrustTransaction, policies, records};
 
 /// How many pupils' records are in memory at once.
@@ -136,16 +136,18 @@ impl Service {
             *preview.movements.entry(stages).or_default() += 1;
             *preview.by_school.entry(school).or_default().entry(stages).or_default() += 1;
             let after = page.after.is_none_or(|after| movement.pupil_id > after);
-            if movement.from != movement.to && after && moved.len() <= page.size {
+            if movement.from != movement.to && after {
                 moved.push(movement);
             }
         }
+        moved.sort_unstable_by_key(|movement| movement.pupil_id);
+        moved.truncate(page.size + 1);
         preview.moved = PageOf::from_rows(moved, page.size, |movement| movement.pupil_id);
         Ok(preview)
     }
 }
 
-/// Every pupil that the proposal would judge, in order, with the school by whose policy.
+/// Every pupil that the proposal would judge, in no order, with the school by whose policy.
 async fn movements(
     transaction: &mut TrustTransaction,
     trust: TrustId,
@@ -153,20 +155,19 @@ async fn movements(
     moment: Moment,
 ) -> Result<Vec<(Option<Uuid>, PupilMovement)>, ServiceError> {
     let proposed = look_up(transaction, trust, proposal, moment).await?;
-    let counted = stages::counted(transaction, trust, moment.year, moment.today).await?;
-    let concerned = |found: &&CountedStage| proposed.school.is_none_or(|school| found.home_school == Some(school.0));
-    let counted: Vec<&CountedStage> = counted.iter().filter(concerned).collect();
+    let mut counted = stages::counted(transaction, trust, moment.year, moment.today, true).await?;
+    counted.retain(|found| proposed.school.is_none_or(|school| found.home_school == Some(school.0)));
     let mut found = Vec::with_capacity(counted.len());
     let mut by_record = Vec::new();
-    for counts in counted {
+    for counts in &counted {
         let policy = proposed.then.at(moment.today, counts.home_school.map(SchoolId));
-        if counts.row.has_holds || !policy.policy.decides_by_counts() {
+        if counts.has_holds || !policy.policy.decides_by_counts() {
             by_record.push(counts);
             continue;
         }
         let movement = PupilMovement {
-            pupil_id: counts.row.pupil_id,
-            from: counts.row.stage()?,
+            pupil_id: counts.pupil_id,
+            from: counts.stage,
             to: policy.policy.judge(counts.tally).stage,
             tally: counts.tally,
         };
@@ -174,24 +175,27 @@ async fn movements(
     }
     let mut judging = Judging::new(proposed.then, moment, Cause::Policy);
     for counts in by_record.chunks(RECORDS_AT_ONCE) {
-        let pupils: Vec<Uuid> = counts.iter().map(|counts| counts.row.pupil_id).collect();
+        let pupils: Vec<Uuid> = counts.iter().map(|counts| counts.pupil_id).collect();
         let loaded = records::records_of(transaction, trust, &pupils, &[moment.year]).await?;
         let loaded: HashMap<Uuid, PupilRecord<'static>> = loaded.into_iter().collect();
-        let rows = counts.iter().map(|counts| &counts.row);
-        judging.load_rules(transaction, trust, rows, loaded.values()).await?;
+        let held = counts
+            .iter()
+            .filter(|counts| counts.has_holds)
+            .map(|counts| counts.pupil_id);
+        let held: Vec<Uuid> = held.collect();
+        judging.load_rules(transaction, trust, &held, loaded.values()).await?;
         let none = PupilRecord::default();
         for counts in counts {
-            let record = loaded.get(&counts.row.pupil_id).unwrap_or(&none);
-            let assessment = judging.assess(&counts.row, record);
+            let record = loaded.get(&counts.pupil_id).unwrap_or(&none);
+            let assessment = judging.assess(counts.pupil_id, record);
             let movement = PupilMovement {
-                pupil_id: counts.row.pupil_id,
-                from: counts.row.stage()?,
+                pupil_id: counts.pupil_id,
+                from: counts.stage,
                 to: assessment.stage,
                 tally: assessment.tally,
             };
             found.push((counts.home_school, movement));
         }
     }
-    found.sort_unstable_by_key(|(_, movement)| movement.pupil_id);
     Ok(found)
 }
