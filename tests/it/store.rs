@@ -4,6 +4,7 @@ mod action_plans;
 mod migrations;
 mod plans;
 mod tenancy;
+mod upgrade;
 mod views;
 
 use graduated_response::proto as pb;
