@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use graduated_response::cli::connect::{EndpointArgs, TrustArgs};
 use graduated_response::cli::{
-    calendar, classify, demo, doctor, establishments, explain, forecast, import, migrate, serve, stages, thresholds,
-    watch,
+    actions, calendar, classify, coverage, demo, doctor, establishments, explain, forecast, import, migrate, serve,
+    stages, thresholds, watch,
 };
 use graduated_response::telemetry::{self, TelemetryArgs};
 
@@ -93,6 +93,18 @@ enum Command {
         #[command(flatten)]
         args: thresholds::ThresholdsArgs,
     },
+    Actions {
+        #[command(flatten)]
+        trust: TrustArgs,
+        #[command(flatten)]
+        args: actions::ActionsArgs,
+    },
+    Coverage {
+        #[command(flatten)]
+        trust: TrustArgs,
+        #[command(flatten)]
+        args: coverage::CoverageArgs,
+    },
     Classify {
         #[command(flatten)]
         endpoint: EndpointArgs,
@@ -172,6 +184,14 @@ async fn main() -> ExitCode {
         },
         Command::Thresholds { trust, args } => match trust.connect().await {
             Ok((connection, trust)) => thresholds::run(&args, connection.channel, trust).await,
+            Err(error) => Err(error),
+        },
+        Command::Actions { trust, args } => match trust.connect().await {
+            Ok((connection, trust)) => actions::run(&args, connection.channel, trust).await,
+            Err(error) => Err(error),
+        },
+        Command::Coverage { trust, args } => match trust.connect().await {
+            Ok((connection, trust)) => coverage::run(&args, connection.channel, trust).await,
             Err(error) => Err(error),
         },
         Command::Classify { endpoint, args } => match endpoint.connect().await {

@@ -178,6 +178,7 @@ async fn activate(admin: &mut AdminServiceClient<Channel>, trust_id: &str, versi
         activated_by: Some(pb::Person {
             name: "A person".to_owned(),
             position: "attendance lead".to_owned(),
+            ..pb::Person::default()
         }),
         ..pb::ActivatePolicyRequest::default()
     };

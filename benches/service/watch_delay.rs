@@ -216,6 +216,7 @@ impl Mover {
                 corrected_by: Some(pb::Person {
                     name: "bench".to_owned(),
                     position: "bench".to_owned(),
+                    ..pb::Person::default()
                 }),
             }),
             ..pb::SessionBatch::default()

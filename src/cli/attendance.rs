@@ -187,7 +187,7 @@ fn figures_report(group: String, urn: String, figures: &AttendanceFigures) -> Fi
 }
 
 /// What stands for a suppressed figure, as in the department's publications.
-const SUPPRESSED: &str = "c";
+pub(super) const SUPPRESSED: &str = "c";
 
 fn for_people(by: By, report: &AttendanceReport) -> String {
     let mut figures = table(

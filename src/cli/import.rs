@@ -354,6 +354,7 @@ async fn import_one(
             corrected_by: Some(proto::Person {
                 name: name.clone(),
                 position: position.clone(),
+                ..proto::Person::default()
             }),
         }),
         _ => None,

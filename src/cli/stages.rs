@@ -75,7 +75,8 @@ impl Default for StagesArgs {
     }
 }
 
-fn parse_stage(text: &str) -> Result<Stage, String> {
+/// Reads a stage from an argument.
+pub(super) fn parse_stage(text: &str) -> Result<Stage, String> {
     Stage::parse(&text.trim().to_ascii_uppercase()).ok_or_else(|| "a stage is U, 1, 2, 3, 4 or 5".to_owned())
 }
 

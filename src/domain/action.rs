@@ -4,11 +4,11 @@ use std::fmt;
 use std::str::FromStr;
 
 use chrono::{DateTime, NaiveDate, Utc};
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::catalogue::{Condition, Kind, Role};
 use super::identifiers::PupilId;
-use super::person::Person;
 use super::stage::Stage;
 
 /// Where an action is in its life.
@@ -222,10 +222,63 @@ pub struct Action {
     pub beyond_stage: bool,
     /// Whether a correction showed that the stage that requires it was never reached.
     pub never_reached: bool,
-    /// The version of the policy that gives the due date.
-    pub policy_version: Option<i32>,
-    /// The day by which the policy wants it done.
+    /// The day by which it is to be done: the one that a person gave, or else the one that the policy wants.
     pub due_on: Option<NaiveDate>,
+    /// Whether a person gave the due date.
+    pub due_moved: bool,
+    /// Who has it.
+    pub assignee: Option<Assignee>,
+    /// When work was first recorded, or it was taken up again after it had been withdrawn.
+    pub begun_at: Option<DateTime<Utc>>,
+    /// The number of the latest earlier episode that raised the same provision.
+    pub previous_episode: Option<i32>,
+}
+
+/// A person to whom an action is given, as the caller's own system knows them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Assignee {
+    /// The person's identifier in the caller's system.
+    pub person_id: String,
+    /// The person's name.
+    pub name: String,
+}
+
+/// How far a provision that a stage requires has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Coverage {
+    /// Its action is completed.
+    InPlace,
+    /// In progress.
+    InProgress,
+    /// Open, or to be considered.
+    NotBegun,
+    /// It does not apply to the pupil.
+    NotApplicable,
+    /// It will not be done.
+    Cancelled,
+}
+
+impl Coverage {
+    /// Every status, in the order of the contract's enum.
+    pub const ALL: [Coverage; 5] = [
+        Coverage::InPlace,
+        Coverage::InProgress,
+        Coverage::NotBegun,
+        Coverage::NotApplicable,
+        Coverage::Cancelled,
+    ];
+
+    /// How far an action in a state has come. A stage that was never reached requires nothing; where it is reached after all,
+    /// what was withdrawn is open again.
+    pub const fn of(state: ActionState) -> Coverage {
+        match state {
+            ActionState::Completed => Coverage::InPlace,
+            ActionState::InProgress => Coverage::InProgress,
+            ActionState::ToBeConsidered | ActionState::Open | ActionState::Withdrawn => Coverage::NotBegun,
+            ActionState::NotApplicable => Coverage::NotApplicable,
+            ActionState::Cancelled => Coverage::Cancelled,
+        }
+    }
 }
 
 impl Action {
@@ -233,35 +286,19 @@ impl Action {
     pub const fn no_longer_required(&self) -> bool {
         self.beyond_stage && !self.state.ended()
     }
-}
 
-/// What an entry of an action's log records.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Entry {
-    /// The action moved.
-    StateChange {
-        /// The state before.
-        from: ActionState,
-        /// The state after.
-        to: ActionState,
-        /// Why; empty where the move needs no reason.
-        reason: String,
-    },
-    /// Something that was said or done, in words.
-    Note(String),
-}
+    /// Whether a move to a state is work on it, or takes it up again after it was withdrawn: then it is begun.
+    pub const fn begun_by(&self, to: ActionState) -> bool {
+        matches!(to, ActionState::InProgress | ActionState::Completed) || matches!(self.state, ActionState::Withdrawn)
+    }
 
-/// One entry of an action's log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ActionEntry {
-    /// The place in the log, from 1.
-    pub ordinal: i32,
-    /// What it records.
-    pub entry: Entry,
-    /// Who recorded it.
-    pub recorded_by: Person,
-    /// When it was recorded.
-    pub recorded_at: DateTime<Utc>,
+    /// The name of the action of the same provision in the latest earlier episode that raised it.
+    pub fn previous(&self) -> Option<ActionName> {
+        self.previous_episode.map(|episode| ActionName {
+            episode,
+            ..self.name.clone()
+        })
+    }
 }
 
 #[cfg(test)]

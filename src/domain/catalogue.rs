@@ -95,6 +95,21 @@ pub enum Role {
     Trust,
 }
 
+impl Role {
+    /// Every role, in the order of the contract's enum.
+    pub const ALL: [Role; 9] = [
+        Role::AllStaff,
+        Role::ClassTeacherOrTutor,
+        Role::SupportStaff,
+        Role::Sendco,
+        Role::Dsl,
+        Role::AttendanceOfficer,
+        Role::AttendanceChampion,
+        Role::LocalAuthority,
+        Role::Trust,
+    ];
+}
+
 /// One stage of the table.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -3,6 +3,7 @@
 //! Nothing here knows of Postgres, protobuf, tokio or the clock: a function that needs the day takes it as an argument.
 
 pub mod action;
+pub mod action_log;
 pub mod assessment;
 pub mod calendar;
 pub mod catalogue;

@@ -8,3 +8,12 @@ pub struct Person {
     /// The person's position, for example `attendance officer`.
     pub position: String,
 }
+
+/// A member of staff who records something, as the caller's own system knows them too.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Author {
+    /// The person's identifier in the caller's system; empty where the caller gives none.
+    pub person_id: String,
+    /// Who it is.
+    pub person: Person,
+}

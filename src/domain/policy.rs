@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::identifiers::SchoolId;
 use super::session::london_date;
-use super::stage::{Policy, Stage};
+use super::stage::Policy;
 
 /// Which sessions a policy judges.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,7 +34,8 @@ pub enum Scope {
     Enrolment,
 }
 
-/// How many days after it was raised an action is due.
+/// How many days after it was raised an action is due. The view `provision_deadlines` reads it: what is said of a single
+/// provision comes before what is said of its stage.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DaysToDue {
@@ -44,14 +45,6 @@ pub struct DaysToDue {
     /// For single provisions, by identifier: before what their stage says.
     #[serde(default)]
     pub by_provision: BTreeMap<String, u16>,
-}
-
-impl DaysToDue {
-    /// How many days after it was raised the action of a provision of a stage is due; nothing for no due date.
-    pub fn of(&self, provision: &str, stage: Stage) -> Option<u16> {
-        let of_stage = || *self.by_stage.get(usize::from(stage.number()).checked_sub(1)?)?;
-        self.by_provision.get(provision).copied().or_else(of_stage)
-    }
 }
 
 /// When a penalty notice must be considered. Source: the national framework for penalty notices.

@@ -145,11 +145,16 @@ fn to_hold(row: HoldRow) -> Result<pb::Hold, ServiceError> {
         created_by: Some(pb::Person {
             name: row.created_by_name,
             position: row.created_by_position,
+            ..pb::Person::default()
         }),
         created_at: Some(to_timestamp(row.created_at)),
         ended_on: row.ended_on.map(to_date),
         ended_reason: row.ended_reason.unwrap_or_default(),
-        ended_by: ended_by.map(|(name, position)| pb::Person { name, position }),
+        ended_by: ended_by.map(|(name, position)| pb::Person {
+            name,
+            position,
+            ..pb::Person::default()
+        }),
         ended_at: row.ended_at.map(to_timestamp),
     })
 }

@@ -121,6 +121,7 @@ pub(super) fn to_job(job: JobRow) -> Result<pb::Job, ServiceError> {
         requested_by: Some(pb::Person {
             name: job.requested_by_name,
             position: job.requested_by_position,
+            ..pb::Person::default()
         }),
         created_at: Some(to_timestamp(job.created_at)),
         finished_at: job.finished_at.map(to_timestamp),

@@ -94,6 +94,7 @@ pub(super) async fn list_activations(
         activated_by: Some(pb::Person {
             name: row.activated_by_name,
             position: row.activated_by_position,
+            ..pb::Person::default()
         }),
     });
     Ok(pb::ListPolicyActivationsResponse {

@@ -357,6 +357,7 @@ fn to_change(change: Change) -> pb::PupilChange {
         changed_by: Some(pb::Person {
             name: change.by.name,
             position: change.by.position,
+            ..pb::Person::default()
         }),
         recorded_at: Some(to_timestamp(change.recorded_at)),
         request_id: change.request_id.to_string(),

@@ -416,9 +416,14 @@ fn to_reconciliation(found: Reconciled) -> pb::Reconciliation {
             corrected_by: Some(pb::Person {
                 name: row.requested_by_name,
                 position: row.requested_by_position,
+                ..pb::Person::default()
             }),
         }),
-        decided_by: decided_by.map(|(name, position)| pb::Person { name, position }),
+        decided_by: decided_by.map(|(name, position)| pb::Person {
+            name,
+            position,
+            ..pb::Person::default()
+        }),
         decision_reason: row.decision_reason.unwrap_or_default(),
         created_at: Some(to_timestamp(row.created_at)),
         updated_at: Some(to_timestamp(row.updated_at)),

@@ -172,6 +172,7 @@ fn to_revision(revision: Revision) -> Result<pb::Revision, ServiceError> {
             corrected_by: Some(pb::Person {
                 name: revision.corrected_by_name,
                 position: revision.corrected_by_position,
+                ..pb::Person::default()
             }),
         }),
         recorded_at: Some(to_timestamp(revision.recorded_at)),

@@ -318,10 +318,15 @@ fn to_notice(row: NoticeRow) -> Result<pb::PenaltyNotice, ServiceError> {
         recorded_by: Some(pb::Person {
             name: row.recorded_by_name,
             position: row.recorded_by_position,
+            ..pb::Person::default()
         }),
         recorded_at: Some(to_timestamp(row.recorded_at)),
         cancelled_reason: row.cancelled_reason.unwrap_or_default(),
-        cancelled_by: cancelled_by.map(|(name, position)| pb::Person { name, position }),
+        cancelled_by: cancelled_by.map(|(name, position)| pb::Person {
+            name,
+            position,
+            ..pb::Person::default()
+        }),
         cancelled_at: row.cancelled_at.map(to_timestamp),
     })
 }

@@ -250,7 +250,7 @@ pub async fn activate(
 }
 
 /// The name under which a word of the catalogue is stored: that of the catalogue's own notation.
-fn name_of<T: Serialize>(word: &T) -> Result<String, StoreError> {
+pub(super) fn name_of<T: Serialize>(word: &T) -> Result<String, StoreError> {
     match serde_json::to_value(word) {
         Ok(serde_json::Value::String(name)) => Ok(name),
         _ => Err(StoreError::Corrupt("a word of the catalogue without a name")),

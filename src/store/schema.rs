@@ -112,17 +112,21 @@ diesel::table! { episodes (trust_id, pupil_id, episode) {
     trust_id -> Uuid, pupil_id -> Uuid, episode -> Integer, catalogue_version -> Integer, academic_year -> SmallInt,
     raised_at -> Array<Nullable<Timestamptz>>, opened_at -> Timestamptz, closed_at -> Nullable<Timestamptz>,
     retracted_at -> Array<Nullable<Timestamptz>>, started_on -> Nullable<Date>, policy_version -> Nullable<Integer>,
+    laid_out -> Array<Nullable<Bool>>, raised_on -> Array<Nullable<Date>>,
 } }
 
 diesel::table! { actions (trust_id, pupil_id, episode, provision_id) {
     trust_id -> Uuid, pupil_id -> Uuid, episode -> Integer, provision_id -> Text, state -> SmallInt, version -> BigInt,
-    updated_at -> Timestamptz,
+    updated_at -> Timestamptz, academic_year -> SmallInt, raised_on -> Date, due_on -> Nullable<Date>, due_moved -> Bool,
+    assignee_id -> Nullable<Text>, assignee_name -> Nullable<Text>, begun_at -> Nullable<Timestamptz>, list_on -> Date,
+    stage -> SmallInt,
 } }
 
 diesel::table! { action_entries (trust_id, pupil_id, episode, provision_id, ordinal) {
     trust_id -> Uuid, pupil_id -> Uuid, episode -> Integer, provision_id -> Text, ordinal -> Integer, kind -> Text,
     from_state -> Nullable<SmallInt>, to_state -> Nullable<SmallInt>, text -> Text, recorded_by_name -> Text,
     recorded_by_position -> Text, recorded_at -> Timestamptz, request_id -> Nullable<Uuid>,
+    details -> Nullable<Jsonb>, recorded_by_id -> Text,
 } }
 
 diesel::table! { school_days (trust_id, school_id, academic_year) {

@@ -45,6 +45,8 @@ async fn the_help_of_every_command_says_what_it_does_and_has_examples() {
         "stages",
         "thresholds",
         "explain",
+        "actions",
+        "coverage",
         "watch",
         "doctor",
     ] {
@@ -54,7 +56,7 @@ async fn the_help_of_every_command_says_what_it_does_and_has_examples() {
 
 #[tokio::test]
 async fn wrong_arguments_end_a_command_with_2_and_say_what_is_right() {
-    let cases: [(&[&str], &str); 17] = [
+    let cases: [(&[&str], &str); 19] = [
         (&["frobnicate"], "unrecognized subcommand"),
         (&["stages", "--frobnicate"], "unexpected argument"),
         (&["stages", "--stage", "6"], "a stage is U, 1, 2, 3, 4 or 5"),
@@ -63,6 +65,11 @@ async fn wrong_arguments_end_a_command_with_2_and_say_what_is_right() {
         (&["thresholds", "--csv", "--json"], "cannot be used with"),
         (&["stages", "--trust", "harbour"], "--trust"),
         (&["stages", "--endpoint", "not a url"], "--endpoint is not a URL"),
+        (
+            &["actions", "--role", "headteacher"],
+            "no such role: the help lists them",
+        ),
+        (&["coverage", "--by", "pupil"], "--by"),
         (&["explain"], "<PUPIL>"),
         (
             &["explain", "Q12"],
@@ -88,10 +95,12 @@ async fn wrong_arguments_end_a_command_with_2_and_say_what_is_right() {
 #[tokio::test]
 async fn a_service_that_is_not_there_ends_a_command_with_3() {
     let file = fixture("long.csv");
-    let cases: [&[&str]; 7] = [
+    let cases: [&[&str]; 9] = [
         &["trusts"],
         &["schools"],
         &["stages"],
+        &["actions"],
+        &["coverage"],
         &["watch"],
         &["explain", "Q999100125001"],
         &["demo", "--pupils", "120", "--through", "2025-09-02"],

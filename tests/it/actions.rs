@@ -1,8 +1,14 @@
 //! What a pupil's stages require of people: the trust's table as a test, and the life of an action.
 
+mod coverage;
 mod life;
+mod lists;
 mod logs;
+mod model;
+mod people;
+mod racing;
 mod raised;
+mod work;
 
 use graduated_response::proto as pb;
 use pb::ActionState::{Cancelled, Completed, InProgress, NotApplicable, Open, ToBeConsidered, Unspecified};
@@ -10,7 +16,7 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 use uuid::Uuid;
 
-use super::common::world::{by_id, person, school_days};
+use super::common::world::{by_id, pb_date, person, school_days};
 use super::common::{World, at, refused};
 
 /// The last of the days on which the tests look.
@@ -117,6 +123,53 @@ fn note(world: &World, name: &str, text: &str) -> pb::AddActionEntryRequest {
 
 async fn add(world: &World, request: pb::AddActionEntryRequest) -> Result<pb::AddActionEntryResponse, Status> {
     Ok(world.actions().add_action_entry(request).await?.into_inner())
+}
+
+fn record(world: &World, name: &str, entry: pb::add_action_entry_request::Entry) -> pb::AddActionEntryRequest {
+    pb::AddActionEntryRequest {
+        entry: Some(entry),
+        ..note(world, name, "")
+    }
+}
+
+fn given_to(world: &World, action: &pb::Action, person_id: &str) -> pb::AssignActionRequest {
+    pb::AssignActionRequest {
+        trust_id: world.trust_id.clone(),
+        name: action.name.clone(),
+        etag: action.etag.clone(),
+        assignee: Some(pb::Assignee {
+            person_id: person_id.into(),
+            name: format!("Staff {person_id}"),
+        }),
+        recorded_by: Some(person()),
+        request_id: String::new(),
+    }
+}
+
+async fn assign(world: &World, request: pb::AssignActionRequest) -> Result<pb::Action, Status> {
+    let answer = world.actions().assign_action(request).await?.into_inner();
+    Ok(answer.action.unwrap())
+}
+
+fn due_on(world: &World, action: &pb::Action, date: &str) -> pb::RescheduleActionRequest {
+    pb::RescheduleActionRequest {
+        trust_id: world.trust_id.clone(),
+        name: action.name.clone(),
+        etag: action.etag.clone(),
+        due_on: Some(pb_date(date)),
+        reason: "half term".into(),
+        recorded_by: Some(person()),
+        request_id: String::new(),
+    }
+}
+
+async fn reschedule(world: &World, request: pb::RescheduleActionRequest) -> Result<pb::Action, Status> {
+    let answer = world.actions().reschedule_action(request).await?.into_inner();
+    Ok(answer.action.unwrap())
+}
+
+fn invalid(reason: &str, field: &str) -> (Code, String, Vec<String>) {
+    (Code::InvalidArgument, reason.into(), vec![field.into()])
 }
 
 fn log_of(world: &World, name: &str) -> pb::ListActionEntriesRequest {

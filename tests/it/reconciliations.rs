@@ -98,6 +98,7 @@ fn head() -> pb::Person {
     pb::Person {
         name: "C. Nkosi".into(),
         position: "headteacher".into(),
+        ..pb::Person::default()
     }
 }
 

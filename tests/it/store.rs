@@ -1,8 +1,10 @@
 //! The database as an operator, an auditor and a person who queries by hand see it.
 
+mod action_plans;
 mod migrations;
 mod plans;
 mod tenancy;
+mod upgrade;
 mod views;
 
 use graduated_response::proto as pb;

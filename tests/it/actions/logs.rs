@@ -18,6 +18,7 @@ fn as_lines(entries: &[pb::ActionEntry]) -> String {
                 format!("{from} -> {to}, because {:?}", change.reason)
             }
             pb::action_entry::Entry::Note(note) => format!("note {:?}", note.text),
+            other => panic!("{other:?}"),
         };
         format!("{}. {what}; {}, {}\n", entry.ordinal, by.name, by.position)
     });
@@ -77,7 +78,7 @@ async fn a_note_without_words_or_writer_is_refused_and_begins_nothing() {
             "note.text",
         ),
         (anonymous, "MISSING_PERSON", "recorded_by"),
-        (nothing, "MISSING_ENTRY", "note"),
+        (nothing, "MISSING_ENTRY", "entry"),
     ] {
         let found = refused(add(&world, request).await);
         assert_eq!(found, (Code::InvalidArgument, reason.into(), vec![field.into()]));
@@ -228,7 +229,7 @@ async fn notes_that_are_added_at_once_are_all_kept_and_begin_the_action_once() {
     assert_eq!(ordinals, (1..=10).collect::<Vec<_>>());
     let texts = entries.iter().filter_map(|entry| match entry.entry.as_ref().unwrap() {
         pb::action_entry::Entry::Note(note) => Some(note.text.as_str()),
-        pb::action_entry::Entry::StateChange(_) => None,
+        _ => None,
     });
     assert_eq!(texts.collect::<HashSet<_>>().len(), 9);
     assert_eq!(

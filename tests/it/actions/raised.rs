@@ -208,6 +208,10 @@ async fn back_at_u_the_episode_is_over_and_a_new_fall_is_a_second_one_with_its_o
             .iter()
             .all(|action| action.episode == 2 && !action.no_longer_required)
     );
+    // Each is linked to that of the last episode, which followed on none.
+    let linked: Vec<&str> = second.iter().map(|action| action.previous_action.as_str()).collect();
+    assert_eq!(linked, names(&first)[..second.len()]);
+    assert!(first.iter().all(|action| action.previous_action.is_empty()));
     let both = all_episodes(&world, &pupil).await;
     assert_eq!(both[..second.len()], second);
     assert_eq!(names(&both[second.len()..]), names(&first));

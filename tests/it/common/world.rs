@@ -450,5 +450,6 @@ pub fn person() -> pb::Person {
     pb::Person {
         name: "B. Okafor".into(),
         position: "attendance officer".into(),
+        ..pb::Person::default()
     }
 }

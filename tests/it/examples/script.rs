@@ -498,11 +498,83 @@ async fn actions(script: &mut Script, trust: &str) {
         "request_id": request_id(8),
     });
     let about = "A move of the action's state; the etag says which state was read.";
-    script.show("ActionService/ProgressAction", about, request).await;
+    let done = script.show("ActionService/ProgressAction", about, request).await;
+    let request = json!({
+        "trust_id": trust,
+        "name": name,
+        "etag": done["action"]["etag"],
+        "to_state": "ACTION_STATE_OPEN",
+        "reason": "absent again",
+        "recorded_by": person(),
+    });
+    let about = "To reopen needs a reason, as to decline and to cancel do.";
+    let open = script.show("ActionService/ProgressAction", about, request).await;
+    let request = json!({
+        "trust_id": trust,
+        "name": name,
+        "etag": open["action"]["etag"],
+        "assignee": { "person_id": "entra:77", "name": "B. Okafor" },
+        "recorded_by": person(),
+        "request_id": request_id(36),
+    });
+    let about = "An action is given to a person, by the identifier and the name that your own system has for them.";
+    let given = script.show("ActionService/AssignAction", about, request).await;
+    let request = json!({
+        "trust_id": trust,
+        "name": name,
+        "etag": given["action"]["etag"],
+        "due_on": date("2026-01-09"),
+        "reason": "the family is away until the new year",
+        "recorded_by": person(),
+        "request_id": request_id(37),
+    });
+    let about = "Another due date, for a reason.";
+    script.show("ActionService/RescheduleAction", about, request).await;
+    let request = json!({
+        "trust_id": trust,
+        "name": name,
+        "contact": {
+            "party": "PARTY_PARENT",
+            "method": "CONTACT_METHOD_TELEPHONE",
+            "outcome": "CONTACT_OUTCOME_REACHED",
+            "summary": "agreed to meet after the holidays",
+            "contacted_on": date("2025-12-11"),
+        },
+        "recorded_by": person(),
+        "request_id": request_id(38),
+    });
+    let about = "Work of other kinds than notes: contacts, meetings, letters, referrals, evidence and reviews.";
+    script.show("ActionService/AddActionEntry", about, request).await;
     let request = json!({ "trust_id": trust, "name": name });
     script
         .show("ActionService/ListActionEntries", "The action's log.", request)
         .await;
+    actions_of_trust(script, trust).await;
+}
+
+async fn actions_of_trust(script: &mut Script, trust: &str) {
+    let request = json!({
+        "trust_id": trust,
+        "responsible_roles": ["RESPONSIBLE_ROLE_ATTENDANCE_OFFICER"],
+        "states": ["ACTION_STATE_OPEN", "ACTION_STATE_IN_PROGRESS"],
+        "no_longer_required": false,
+        "page_size": 2,
+    });
+    let about = "What one role has to do in the whole trust, by due date.";
+    script.show("ActionService/ListActions", about, request).await;
+    let request = json!({ "trust_id": trust, "assignee_id": "entra:77" });
+    script
+        .show("ActionService/ListActions", "What one person has.", request)
+        .await;
+    let request = json!({ "trust_id": trust, "school": "135001", "page_size": 2 });
+    let about = "What is required and on which nobody has recorded any work, the longest raised first.";
+    script.show("ActionService/ListMissingProvision", about, request).await;
+    let request = json!({ "trust_id": trust, "pupil": mis("1042") });
+    let about = "What a pupil's stage requires, and how far it has come.";
+    script.show("ActionService/GetPupilCoverage", about, request).await;
+    let request = json!({ "trust_id": trust, "grouping": "COVERAGE_GROUPING_STAGE" });
+    let about = "How much of what stages require is in place, by the stage that requires it.";
+    script.show("ActionService/SummarizeCoverage", about, request).await;
 }
 
 async fn holds(script: &mut Script, trust: &str) {
