@@ -17,8 +17,8 @@ const PREFIX: &str = "THRESHOLD_KIND_";
 
 /// Lists the thresholds that pupils have reached, with the sessions that prove them.
 ///
-/// Pupils are named by the service's own identifier: `explain` says more of one of them. With --csv, the return to the local
-/// authority: illness of 15 days and continuous unauthorised absence of 10, with names, UPNs and dates of birth.
+/// Pupils are named by the service's own identifier: `explain` says more of one of them. With --csv, the return to the
+/// local authority: illness of 15 days and continuous unauthorised absence of 10, with names, UPNs and dates of birth.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = "\
 Examples:
@@ -47,7 +47,13 @@ pub struct ThresholdsArgs {
     #[arg(long, conflicts_with = "csv")]
     pub cleared: bool,
     /// List this many at the most.
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "csv")]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 50,
+        value_parser = clap::value_parser!(u32).range(1..),
+        conflicts_with = "csv"
+    )]
     pub limit: u32,
     /// Print JSON.
     #[arg(long, conflicts_with = "csv")]

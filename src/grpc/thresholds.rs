@@ -16,7 +16,8 @@ use crate::service::thresholds::notices::NewNotice;
 use crate::service::thresholds::returns::ReturnLine;
 use crate::service::{Service, ServiceError};
 use crate::store::StoreError;
-use crate::store::thresholds::{EventRow, NoticeRow};
+use crate::store::notices::NoticeRow;
+use crate::store::thresholds::EventRow;
 
 const SESSIONS_MAX: usize = 200;
 

@@ -21,6 +21,7 @@ pub mod jobs;
 pub mod merges;
 pub mod migrations;
 pub mod movements;
+pub mod notices;
 pub mod pipelined;
 pub mod policies;
 pub mod pupil_changes;

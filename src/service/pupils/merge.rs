@@ -18,7 +18,7 @@ use crate::store::pupil_changes::{self, ChangeDetails, ChangeKind};
 use crate::store::pupils::writes::{self, PupilWrites};
 use crate::store::pupils::{self, KIND_UPN};
 use crate::store::stages::{self, Cause, StageRow};
-use crate::store::{StoreError, TrustTransaction, holds, thresholds};
+use crate::store::{StoreError, TrustTransaction, holds, notices};
 
 /// Two pupils to be made one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -154,7 +154,7 @@ impl Service {
         let episodes = merges::episodes_of(transaction, trust, merged).await?;
         let numbered = numbered(&row, &episodes);
         let held = holds::of_pupils(transaction, trust, &[merged]).await?;
-        let notices = thresholds::notices(transaction, trust, Some(merged), None, i64::MAX).await?;
+        let notices = notices::list(transaction, trust, Some(merged), None, i64::MAX).await?;
         let merge = Merge {
             merge_id: Uuid::now_v7(),
             survivor_id: survivor,

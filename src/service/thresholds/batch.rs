@@ -1,5 +1,5 @@
-//! Thresholds of a batch of marks. What the batch holds in memory is not read again: most pupils are dismissed by their counts
-//! without a statement, most of the others by their marks.
+//! Thresholds of a batch of marks. What the batch holds in memory is not read again: most pupils are dismissed by their
+//! counts without a statement, most of the others by their marks.
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};

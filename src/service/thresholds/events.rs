@@ -18,7 +18,7 @@ use crate::service::judging::Moment;
 use crate::store::calendars::DaysChanged;
 use crate::store::records::schools_of;
 use crate::store::thresholds::{self as store, EventChanges, EventRow};
-use crate::store::{calendars, records, stages};
+use crate::store::{calendars, notices, records, stages};
 
 /// A pupil whose events may change.
 pub(super) struct Candidate<'r> {
@@ -32,9 +32,9 @@ pub(super) struct Candidate<'r> {
     pub record: PupilRecord<'r>,
 }
 
-/// Works out anew what pupils have reached since an academic year, or ever, and raises and clears events by it: what anything
-/// decides of one year it decides of all later ones as well. Pupils whose counts can have reached nothing are passed over. The
-/// pupils must be locked, and what their records rest upon written.
+/// Works out anew what pupils have reached since an academic year, or ever, and raises and clears events by it: what
+/// anything decides of one year it decides of all later ones as well. Pupils whose counts can have reached nothing are
+/// passed over. The pupils must be locked, and what their records rest upon written.
 pub(in crate::service) async fn reevaluate(
     conn: &mut AsyncPgConnection,
     trust: TrustId,
@@ -155,7 +155,7 @@ pub(super) async fn changes_of(
     };
     let pupils: Vec<Uuid> = candidates.iter().map(|candidate| candidate.pupil).collect();
     let births = store::births(conn, trust, &pupils).await?;
-    let notices = store::notices_by_pupil(conn, trust, &pupils, moment.now).await?;
+    let notices = notices::by_pupil(conn, trust, &pupils, moment.now).await?;
     let mut standing: HashMap<(Uuid, AcademicYear), Vec<EventRow>> = HashMap::new();
     let may_stand = candidates.iter().filter(|candidate| candidate.may_stand);
     let may_stand: Vec<Uuid> = may_stand.map(|candidate| candidate.pupil).collect();

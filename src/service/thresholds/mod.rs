@@ -23,7 +23,7 @@ use crate::domain::thresholds::{Threshold, ThresholdKind, ThresholdRules, thresh
 use crate::store::records::schools_of;
 use crate::store::schools::resolve_school;
 use crate::store::thresholds::{self as store, EventFilter, EventRow};
-use crate::store::{TrustTransaction, calendars, records};
+use crate::store::{TrustTransaction, calendars, notices as issued, records};
 
 /// How many pupils' records are read at once.
 const RECORDS_AT_ONCE: usize = 5_000;
@@ -88,7 +88,7 @@ impl Service {
             let schools = schools_of([&record]);
             let calendars = calendars::calendars_of(&mut transaction, trust, &schools).await?;
             let births = store::births(&mut transaction, trust, &[pupil.0]).await?;
-            let notices = store::notices_by_pupil(&mut transaction, trust, &[pupil.0], known_at).await?;
+            let notices = issued::by_pupil(&mut transaction, trust, &[pupil.0], known_at).await?;
             let policy = timeline.at(as_of, record.home_school(as_of));
             let rules = ThresholdRules {
                 calendars: &calendars,

@@ -17,8 +17,9 @@ use crate::domain::identifiers::{PupilKey, TrustId};
 use crate::domain::person::Person;
 use crate::domain::session::{AcademicYear, Session};
 use crate::domain::thresholds::{Notice, ThresholdKind, ThresholdRules, third_within_three_years, thresholds};
+use crate::store::notices::{self as store, NoticeRow};
 use crate::store::records::schools_of;
-use crate::store::thresholds::{self as store, NoticeRow, session_number};
+use crate::store::thresholds::{births, session_number};
 use crate::store::{TrustTransaction, calendars, records, stages};
 
 /// A notice that was issued.
@@ -94,7 +95,7 @@ impl Service {
                 Some(key) => Some(existing_pupil(&mut transaction, trust, key).await?.0),
                 None => None,
             };
-            Ok(store::notices(&mut transaction, trust, pupil, page.after, one_more(page.size)).await?)
+            Ok(store::list(&mut transaction, trust, pupil, page.after, one_more(page.size)).await?)
         }
         .await;
         let rows = finish(transaction, listed).await?;
@@ -110,7 +111,7 @@ async fn record(
 ) -> Result<NoticeRow, ServiceError> {
     let (pupil, _) = locked_pupil(transaction, trust, &asked.pupil).await?;
     if let Some(request) = asked.request
-        && let Some(earlier) = store::notice_of_request(transaction, trust, request).await?
+        && let Some(earlier) = store::of_request(transaction, trust, request).await?
     {
         return same(earlier, pupil.0, asked);
     }
@@ -118,7 +119,7 @@ async fn record(
         let message = "a notice is recorded once it was issued: give today or a day before it";
         return Err(ServiceError::invalid("issued_on", "IN_FUTURE", message));
     }
-    let mut notices = store::notices_by_pupil(transaction, trust, &[pupil.0], moment.now).await?;
+    let mut notices = store::by_pupil(transaction, trust, &[pupil.0], moment.now).await?;
     let notices = notices.remove(&pupil.0).unwrap_or_default();
     if third_within_three_years(notices.iter().map(|notice| notice.issued_on), asked.issued_on) {
         return Err(ServiceError::Precondition {
@@ -145,7 +146,7 @@ async fn record(
         cancelled_by_position: None,
         cancelled_at: None,
     };
-    store::insert_notice(transaction, &notice).await?;
+    store::insert(transaction, &notice).await?;
     let timeline = timeline_of(transaction, trust).await?;
     let since = AcademicYear::clamped(sessions.first().map_or(asked.issued_on, |session| session.date));
     reevaluate(
@@ -200,12 +201,12 @@ async fn sessions_used(
         let policy = timeline.at(asked.issued_on, record.home_school(asked.issued_on));
         let schools = schools_of([&record]);
         let calendars = calendars::calendars_of(transaction, trust, &schools).await?;
-        let births = store::births(transaction, trust, &[pupil]).await?;
+        let born = births(transaction, trust, &[pupil]).await?;
         let rules = ThresholdRules {
             calendars: &calendars,
             penalty: policy.policy.penalty,
             triggers: &[],
-            born: births.get(&pupil).copied(),
+            born: born.get(&pupil).copied(),
             notices,
         };
         let reached = thresholds(&record, rules, asked.issued_on);
@@ -262,19 +263,19 @@ async fn cancel(
     by: &Person,
     moment: Moment,
 ) -> Result<NoticeRow, ServiceError> {
-    let found = store::find_notice(transaction, trust, notice_id).await?;
+    let found = store::find(transaction, trust, notice_id).await?;
     let pupil = found.ok_or(ServiceError::NotFound(Resource::Notice))?.pupil_id;
     stages::lock(transaction, trust, &[pupil]).await?;
-    let there = store::find_notice(transaction, trust, notice_id).await?;
+    let there = store::find(transaction, trust, notice_id).await?;
     if there.is_some_and(|notice| notice.cancelled_at.is_some()) {
         return Err(ServiceError::Precondition {
             reason: "NOTICE_IS_CANCELLED",
             message: "the notice was cancelled already".to_owned(),
         });
     }
-    store::cancel_notice(transaction, trust, notice_id, reason, by, moment.now).await?;
+    store::cancel(transaction, trust, notice_id, reason, by, moment.now).await?;
     let timeline = timeline_of(transaction, trust).await?;
     reevaluate(transaction, trust, &timeline, &[pupil], None, moment, None).await?;
-    let cancelled = store::find_notice(transaction, trust, notice_id).await?;
+    let cancelled = store::find(transaction, trust, notice_id).await?;
     cancelled.ok_or(ServiceError::NotFound(Resource::Notice))
 }
