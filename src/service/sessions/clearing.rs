@@ -1,6 +1,6 @@
 //! Taking away the marks that lie beyond an enrolment's new last day.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use chrono::NaiveDate;
 use uuid::Uuid;
@@ -88,7 +88,16 @@ pub(in crate::service) async fn clear_after(
     let days = calendars::note_sessions(transaction, trust, &notes, moment.today).await?;
     if !days.is_empty() {
         let timeline = timeline_of(transaction, trust).await?;
-        thresholds::of_schools(transaction, trust, &timeline, &days, moment, request_id).await?;
+        thresholds::of_schools(
+            transaction,
+            trust,
+            &timeline,
+            &days,
+            &HashMap::new(),
+            moment,
+            request_id,
+        )
+        .await?;
     }
     Ok(count)
 }

@@ -8,6 +8,7 @@ mod reconciling;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
+use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -16,7 +17,7 @@ use super::error::{FieldViolation, Rejection, Warning};
 use super::identities::Identities;
 use super::judging::{Judging, Moment};
 use super::recorded::{self, Recorded, Request};
-use super::thresholds::batch::MarksOfBatch;
+use super::thresholds::batch::{MarksOfBatch, Reach};
 use super::transaction::{finish, retry};
 use super::{Service, ServiceError, thresholds};
 use crate::domain::code::AttendanceCode;
@@ -191,9 +192,11 @@ impl Service {
             in_memory: ledger.holds_every_mark(),
             record: |place| ledger.record(place),
         };
+        let reaching = marks.touched.iter().filter(|touched| touched.reach != Reach::Nothing);
+        let judged: HashMap<Uuid, NaiveDate> = reaching.map(|touched| (touched.pupil, touched.from.date)).collect();
         let timeline = judging.timeline();
         thresholds::batch::raise(transaction, trust, timeline, &bounds, marks, moment, named).await?;
-        thresholds::of_schools(transaction, trust, timeline, &days, moment, named).await?;
+        thresholds::of_schools(transaction, trust, timeline, &days, &judged, moment, named).await?;
         ledger.judge(transaction, trust, &mut judging).await?;
         outcome.transitions = judging.transitions();
         Ok(Taken {

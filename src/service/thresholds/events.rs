@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use chrono::NaiveDate;
 use diesel_async::AsyncPgConnection;
 use uuid::Uuid;
 
@@ -96,33 +97,45 @@ pub(in crate::service) async fn reevaluate(
 }
 
 /// Raises, moves and clears the events of pupils of schools whose days a batch changed, where nobody gave the calendar: a
-/// school day that is heard of late ends rows of illness and narrows windows of pupils of whom the batch wrote nothing.
+/// school day that is heard of late ends rows of illness and narrows windows of pupils of whom the batch wrote nothing. `judged`
+/// are those of whom it did, each with the first day from which it was judged with these days.
 pub(in crate::service) async fn of_schools(
     conn: &mut AsyncPgConnection,
     trust: TrustId,
     timeline: &PolicyTimeline,
     changed: &[DaysChanged],
+    judged: &HashMap<Uuid, NaiveDate>,
     moment: Moment,
     request_id: Uuid,
 ) -> Result<(), ServiceError> {
-    for days in changed.iter().filter(|days| days.year <= moment.year) {
-        let proved: Option<HashSet<Uuid>> = match days.change {
+    let changed = || changed.iter().filter(|days| days.year <= moment.year);
+    let mondays = changed().filter_map(|days| match days.change {
+        HeldChange::Within => None,
+        HeldChange::WeeksFrom(monday) => Some(monday),
+    });
+    let proved = match mondays.min() {
+        None => HashMap::new(),
+        Some(date) => {
+            let half = SessionHalf::Am;
+            store::pupils_proved_from(conn, trust, Session { date, half }).await?
+        }
+    };
+    for days in changed() {
+        // Who can have an event that the days move; nothing for everybody.
+        let concerned: Option<HashSet<Uuid>> = match days.change {
             HeldChange::Within => None,
             HeldChange::WeeksFrom(monday) => {
-                let from = Session {
-                    date: monday,
-                    half: SessionHalf::Am,
-                };
-                let proved = store::pupils_proved_from(conn, trust, from).await?;
-                Some(proved.into_keys().collect())
+                let left = |pupil: &Uuid| judged.get(pupil).is_none_or(|from| *from > monday);
+                let moved = proved.iter().filter(|(pupil, at)| at.date >= monday && left(pupil));
+                Some(moved.map(|(pupil, _)| *pupil).collect())
             }
         };
-        if proved.as_ref().is_some_and(HashSet::is_empty) {
+        if concerned.as_ref().is_some_and(HashSet::is_empty) {
             continue;
         }
         let mut pupils = calendars::pupils_of_schools(conn, trust, &[days.school], days.year).await?;
-        if let Some(proved) = proved {
-            pupils.retain(|pupil| proved.contains(pupil));
+        if let Some(concerned) = concerned {
+            pupils.retain(|pupil| concerned.contains(pupil));
         }
         // Those of the batch are locked already; where another batch locks them in its own order, one of the two begins anew.
         stages::lock(conn, trust, &pupils).await?;
