@@ -234,8 +234,9 @@ impl PolicyTimeline {
 
     /// Whether some policy refuses to judge on data that is too old.
     pub fn refuses_old_data(&self) -> bool {
-        let refuses = |policy: &&VersionedPolicy| policy.policy.stale_after_school_days.is_some();
-        self.every_policy().iter().any(refuses)
+        let refuses = |policy: &VersionedPolicy| policy.policy.stale_after_school_days.is_some();
+        let mut later = self.activations.iter();
+        refuses(&self.first) || later.any(|(_, activation)| activation.policy.as_deref().is_some_and(refuses))
     }
 
     /// Whether another timeline's policies of a day name other penalty rules or triggers than these, for any school.

@@ -108,6 +108,14 @@ pub struct Raise {
     pub to: i16,
 }
 
+/// The episodes `e` named by the keys `n`, a probe a key (see the module `store`).
+const BY_KEY: &str = "CROSS JOIN LATERAL (
+         SELECT ctid FROM episodes
+         WHERE trust_id = $1 AND pupil_id = n.pupil_id AND episode = n.episode
+         OFFSET 0
+     ) AS found
+     WHERE e.ctid = found.ctid AND e.trust_id = $1";
+
 /// Opens, raises, retracts, restores and closes episodes at `now`. Raising adds what was not raised before in the episode, or was
 /// retracted since.
 pub async fn write(
@@ -166,7 +174,7 @@ pub async fn write(
         .copied()
         .collect();
     if !raised.is_empty() {
-        diesel::sql_query(
+        diesel::sql_query(format!(
             "UPDATE episodes e
              SET raised_at = ARRAY(
                      SELECT CASE
@@ -180,13 +188,8 @@ pub async fn write(
                      FROM generate_series(1, 5) AS stage ORDER BY stage
                  )
              FROM unnest($2, $3, $4, $5) AS n(pupil_id, episode, first, last)
-             CROSS JOIN LATERAL (
-                 SELECT ctid FROM episodes
-                 WHERE trust_id = $1 AND pupil_id = n.pupil_id AND episode = n.episode
-                 OFFSET 0
-             ) AS found
-             WHERE e.ctid = found.ctid AND e.trust_id = $1",
-        )
+             {BY_KEY}"
+        ))
         .bind::<sql_types::Uuid, _>(trust.0)
         .bind::<sql_types::Array<sql_types::Uuid>, _>(column(&raised, |row| row.pupil_id))
         .bind::<sql_types::Array<sql_types::Integer>, _>(column(&raised, |row| row.episode))
@@ -197,7 +200,7 @@ pub async fn write(
         .await?;
     }
     if !changes.retracted.is_empty() {
-        diesel::sql_query(
+        diesel::sql_query(format!(
             "UPDATE episodes e
              SET retracted_at = ARRAY(
                      SELECT CASE
@@ -207,13 +210,8 @@ pub async fn write(
                      FROM generate_series(1, 5) AS stage ORDER BY stage
                  )
              FROM unnest($2, $3, $4) AS n(pupil_id, episode, reached)
-             CROSS JOIN LATERAL (
-                 SELECT ctid FROM episodes
-                 WHERE trust_id = $1 AND pupil_id = n.pupil_id AND episode = n.episode
-                 OFFSET 0
-             ) AS found
-             WHERE e.ctid = found.ctid AND e.trust_id = $1",
-        )
+             {BY_KEY}"
+        ))
         .bind::<sql_types::Uuid, _>(trust.0)
         .bind::<sql_types::Array<sql_types::Uuid>, _>(column(&changes.retracted, |row| row.0))
         .bind::<sql_types::Array<sql_types::Integer>, _>(column(&changes.retracted, |row| row.1))
@@ -223,20 +221,15 @@ pub async fn write(
         .await?;
     }
     if !changes.restored.is_empty() {
-        diesel::sql_query(
+        diesel::sql_query(format!(
             "UPDATE episodes e
              SET retracted_at = ARRAY(
                      SELECT CASE WHEN stage > n.reached THEN e.retracted_at[stage] END
                      FROM generate_series(1, 5) AS stage ORDER BY stage
                  )
              FROM unnest($2, $3, $4) AS n(pupil_id, episode, reached)
-             CROSS JOIN LATERAL (
-                 SELECT ctid FROM episodes
-                 WHERE trust_id = $1 AND pupil_id = n.pupil_id AND episode = n.episode
-                 OFFSET 0
-             ) AS found
-             WHERE e.ctid = found.ctid AND e.trust_id = $1",
-        )
+             {BY_KEY}"
+        ))
         .bind::<sql_types::Uuid, _>(trust.0)
         .bind::<sql_types::Array<sql_types::Uuid>, _>(column(&changes.restored, |row| row.0))
         .bind::<sql_types::Array<sql_types::Integer>, _>(column(&changes.restored, |row| row.1))
@@ -245,16 +238,11 @@ pub async fn write(
         .await?;
     }
     if !changes.closed.is_empty() {
-        diesel::sql_query(
+        diesel::sql_query(format!(
             "UPDATE episodes e SET closed_at = $4
              FROM unnest($2, $3) AS n(pupil_id, episode)
-             CROSS JOIN LATERAL (
-                 SELECT ctid FROM episodes
-                 WHERE trust_id = $1 AND pupil_id = n.pupil_id AND episode = n.episode
-                 OFFSET 0
-             ) AS found
-             WHERE e.ctid = found.ctid AND e.trust_id = $1",
-        )
+             {BY_KEY}"
+        ))
         .bind::<sql_types::Uuid, _>(trust.0)
         .bind::<sql_types::Array<sql_types::Uuid>, _>(column(&changes.closed, |row| row.0))
         .bind::<sql_types::Array<sql_types::Integer>, _>(column(&changes.closed, |row| row.1))

@@ -150,15 +150,15 @@ pub struct RegisterWrites {
 /// Writes registers. Their pupils must be locked: that is why a register that was not there when the pupil's were loaded is
 /// not there now.
 pub async fn write(conn: &mut AsyncPgConnection, trust: TrustId, writes: RegisterWrites) -> Result<(), StoreError> {
-    insert(conn, trust, writes.new, "", None).await?;
+    insert(conn, trust, writes.new, None, None).await?;
     write_whole(conn, trust, writes.whole).await?;
-    let overlaid = r"marks = rtrim(
+    let overlaid = r"rtrim(
              substring(registers.marks FOR $11)
              || substring($12 FOR greatest(0, $11 - octet_length(registers.marks)))
              || EXCLUDED.marks
              || substring(registers.marks FROM $11 + octet_length(EXCLUDED.marks) + 1),
              '\x00')";
-    insert(conn, trust, writes.parts, overlaid, Some(writes.offset)).await
+    insert(conn, trust, writes.parts, Some(overlaid), Some(writes.offset)).await
 }
 
 /// Writes whole registers in the place of ones that are there.
@@ -167,16 +167,16 @@ pub async fn write_whole(
     trust: TrustId,
     writes: Vec<RegisterWrite>,
 ) -> Result<(), StoreError> {
-    insert(conn, trust, writes, "marks = EXCLUDED.marks", None).await
+    insert(conn, trust, writes, Some("EXCLUDED.marks"), None).await
 }
 
-/// Writes registers by key. `marks` says what the marks of one that is there already become, and is empty where none is;
+/// Writes registers by key. `marks` is what the marks of one that is there already become; nothing where none is there;
 /// `offset` is the place of the first byte that is written where that is a part.
 async fn insert(
     conn: &mut AsyncPgConnection,
     trust: TrustId,
     writes: Vec<RegisterWrite>,
-    marks: &str,
+    marks: Option<&str>,
     offset: Option<usize>,
 ) -> Result<(), StoreError> {
     if writes.is_empty() {
@@ -189,15 +189,13 @@ async fn insert(
     let years: Vec<i16> = writes.iter().map(|row| row.year.start_year()).collect();
     let next_marks_on: Vec<Option<NaiveDate>> = writes.iter().map(|row| row.next_mark_on).collect();
     // What no register stands in the way of is written without looking for one, which is a third faster.
-    let or_replace = if marks.is_empty() {
-        String::new()
-    } else {
+    let or_replace = marks.map_or_else(String::new, |marks| {
         format!(
             "ON CONFLICT (trust_id, pupil_id, academic_year, enrolment_id) DO UPDATE
              SET attended = EXCLUDED.attended, possible = EXCLUDED.possible, unauthorised = EXCLUDED.unauthorised,
-                 next_mark_on = EXCLUDED.next_mark_on, {marks}"
+                 next_mark_on = EXCLUDED.next_mark_on, marks = {marks}"
         )
-    };
+    });
     let statement = diesel::sql_query(format!(
         "INSERT INTO registers (trust_id, pupil_id, enrolment_id, school_id, academic_year, attended, possible,
              unauthorised, next_mark_on, marks)

@@ -7,7 +7,7 @@ mod script;
 use std::fs;
 use std::path::Path;
 
-use self::call::{Example, Script};
+use self::call::Script;
 
 /// Where the pages are, from the root of the project.
 const PAGES: &str = "docs/examples";
@@ -19,7 +19,7 @@ async fn every_rpc_has_an_example_in_the_documentation_and_it_is_what_the_servic
     let mut script = Script::begin("2025-12-12").await;
     script::run(&mut script).await;
     let methods = script.methods();
-    let shown: Vec<&str> = script.examples.iter().map(Example::method).collect();
+    let shown: Vec<&str> = script.examples.iter().map(|example| example.call.as_str()).collect();
     let missing: Vec<&String> = methods
         .iter()
         .filter(|method| !shown.contains(&method.as_str()))

@@ -17,7 +17,7 @@ use crate::service::transaction::{finish, retry};
 use crate::service::{Service, ServiceError, thresholds};
 use crate::store::pupils::writes::{self, PupilWrites, Writing};
 use crate::store::stages::Cause;
-use crate::store::{StoreError, TrustTransaction, merges, policies, pupils, schools, stages};
+use crate::store::{StoreError, TrustTransaction, merges, pupils, schools, stages};
 
 /// A batch of pupils.
 #[derive(Clone, Debug)]
@@ -204,8 +204,7 @@ impl Service {
     /// # Errors
     /// [`ServiceError::NotFound`] where there is no such trust.
     pub(super) async fn writing(&self, conn: &mut AsyncPgConnection, trust: TrustId) -> Result<Writing, ServiceError> {
-        let timeline = policies::timeline(conn, trust).await?;
-        let timeline = timeline.ok_or(ServiceError::NotFound(Resource::Trust))?;
+        let timeline = timeline_of(conn, trust).await?;
         Ok(Writing {
             now: self.clock.now(),
             academic_year: self.clock.academic_year(),

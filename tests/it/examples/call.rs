@@ -29,12 +29,6 @@ pub struct Example {
     pub responses: Vec<Value>,
 }
 
-impl Example {
-    pub fn method(&self) -> &str {
-        &self.call
-    }
-}
-
 /// The calls, one after the other, of one world.
 pub struct Script {
     pub world: World,

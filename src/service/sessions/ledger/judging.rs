@@ -72,9 +72,9 @@ impl Ledger<'_> {
             let spans = &self.enrolments[pupil.enrolments.clone()];
             let school = || home(spans.iter().map(|entry| &entry.span), today).map(|span| span.school);
             // Who was at schools under different policies within the year has been judged by each in its time.
-            let moved =
+            let several_schools =
                 judging.timeline().differs_by_school() && spans.iter().any(|span| span.school_id != spans[0].school_id);
-            if moved || !judging.decided_by_counts(&row, school) || (behind && row.episode > 0) {
+            if several_schools || !judging.decided_by_counts(&row, school) || (behind && row.episode > 0) {
                 by_record.push(row);
                 continue;
             }
