@@ -165,7 +165,12 @@ fn simulate(
                 Entry::Occupied(_) if date == as_of => continue,
                 Entry::Occupied(_) => {}
             }
-            let (stage, too_little) = judged(&marks, policy, session);
+            // Today's afternoon may be marked before its morning is.
+            let today = Session {
+                date: as_of,
+                half: SessionHalf::Pm,
+            };
+            let (stage, too_little) = judged(&marks, policy, session.max(today));
             seen.push((count, session, stage, too_little));
         }
     }

@@ -207,11 +207,12 @@ fn walk(
             } else if session.date <= as_of || !is_marked(&walked, year, place) {
                 continue;
             }
+            // What is marked of today counts already, though it be of the afternoon and the morning is still to come.
             last = last.max(session);
             steps.push(Step {
                 sessions: count,
                 session: Some(session),
-                judgement: judge_after(&walked, timeline, calendars, session).1,
+                judgement: judge_after(&walked, timeline, calendars, last).1,
             });
         }
     }
