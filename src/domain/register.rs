@@ -147,15 +147,17 @@ pub fn stage_since(
     };
     let mut tally: Tally = registers.iter().map(|marks| tally_to(marks, year, as_of)).sum();
     let mut since = None;
+    let mut holds = policy.judge(tally).stage == stage;
     for day in (0..year.sessions_to(as_of) / 2).rev() {
-        if policy.judge(tally).stage != stage {
+        if !holds {
             break;
         }
         let part = day_tally(day);
         if part.possible > 0 {
-            since = Some(year.session_at(2 * day).date);
+            since = Some(day);
             tally = tally.without(part);
+            holds = policy.judge(tally).stage == stage;
         }
     }
-    since
+    since.map(|day| year.session_at(2 * day).date)
 }

@@ -249,29 +249,36 @@ pub(super) fn academic_year(year: i32) -> Result<AcademicYear, FieldViolation> {
     })
 }
 
-/// A digest of a batch's content, whatever its name.
-fn fingerprint(batch: &pb::SessionBatch) -> Vec<u8> {
+/// A digest of a batch's content, whatever its name: of each item without its marks, and its marks as bytes; then of the
+/// rest. Marks are what there is most of, and are bytes as soon as they are known to be codes.
+fn fingerprint(batch: &mut pb::SessionBatch) -> Vec<u8> {
     let mut digest = Sha256::new();
     let mut bytes = Vec::with_capacity(1024);
-    for item in &batch.items {
+    for item in &mut batch.items {
+        let marks = std::mem::take(&mut item.marks);
         bytes.clear();
         // Writing to memory cannot fail.
         let _ = item.encode_length_delimited(&mut bytes);
+        bytes.extend((marks.len() as u64).to_le_bytes());
+        let begin = bytes.len();
+        bytes.extend(marks.iter().map(|mark| *mark as u8));
+        if marks.iter().zip(&bytes[begin..]).any(|(mark, byte)| *mark != i32::from(*byte)) {
+            // No codes: told apart by what they are, though the item will be rejected.
+            bytes.extend(marks.iter().flat_map(|mark| mark.to_le_bytes()));
+        }
         digest.update(&bytes);
+        item.marks = marks;
     }
-    let rest = pb::SessionBatch {
-        request_id: String::new(),
-        items: Vec::new(),
-        school: batch.school.clone(),
-        correction: batch.correction.clone(),
-        all_or_nothing: batch.all_or_nothing,
-    };
-    digest.update(rest.encode_to_vec());
+    let items = std::mem::take(&mut batch.items);
+    let request_id = std::mem::take(&mut batch.request_id);
+    digest.update(batch.encode_to_vec());
+    batch.items = items;
+    batch.request_id = request_id;
     digest.finalize().to_vec()
 }
 
 /// Reads a batch. What is wrong with the batch refuses it; what is wrong with an item rejects the item.
-fn session_batch(batch: pb::SessionBatch, limits: &Limits) -> Result<SessionBatch, FieldViolation> {
+fn session_batch(mut batch: pb::SessionBatch, limits: &Limits) -> Result<SessionBatch, FieldViolation> {
     if batch.items.is_empty() {
         return Err(FieldViolation::new(
             "batch.items",
@@ -293,7 +300,7 @@ fn session_batch(batch: pb::SessionBatch, limits: &Limits) -> Result<SessionBatc
     let request_id = request_id("batch.request_id", &batch.request_id)?;
     let school = optional_school_key("batch.school", &batch.school)?;
     let correction = correction("batch.correction", batch.correction.as_ref())?;
-    let fingerprint = fingerprint(&batch);
+    let fingerprint = fingerprint(&mut batch);
     let mut items = Vec::with_capacity(batch.items.len());
     let mut rejections = Vec::new();
     for (item_index, item) in batch.items.into_iter().enumerate() {

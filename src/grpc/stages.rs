@@ -54,7 +54,7 @@ impl StageService for StageHandler {
         let stage = if asked == AsOf::default() {
             self.service.pupil_stage(trust, &pupil).await?
         } else {
-            self.service.pupil_stage_as_of(trust, &pupil, asked).await?
+            Box::pin(self.service.pupil_stage_as_of(trust, &pupil, asked)).await?
         };
         Ok(Response::new(pb::GetPupilStageResponse {
             pupil_stage: Some(to_pupil_stage(stage)),

@@ -70,9 +70,12 @@ impl Service {
         if let Some(known) = self.known_identities(trust, version) {
             return Ok(known.now(pupil));
         }
-        let mut transaction = self.store.begin(trust).await?;
-        let read = self.identities(&mut transaction, trust, version).await;
-        Ok(finish(transaction, read.map_err(ServiceError::from)).await?.now(pupil))
+        let read = Box::pin(async {
+            let mut transaction = self.store.begin(trust).await?;
+            let read = self.identities(&mut transaction, trust, version).await;
+            finish(transaction, read.map_err(ServiceError::from)).await
+        });
+        Ok(read.await?.now(pupil))
     }
 
     /// The same as [`Service::identities`], where nothing has to be read for it.

@@ -492,31 +492,46 @@ pub(super) async fn judge_pupils(
     moment: Moment,
     cause: Cause,
 ) -> Result<usize, ServiceError> {
-    judge_pupils_since(transaction, trust, pupils, moment.today, moment, cause).await
+    // Enrolments and calendars decide of every year; else marks of the year before may have come due after it turned.
+    let before = AcademicYear::from_start_year(i32::from(moment.year.start_year()) - 1);
+    let since = if cause == Cause::Enrolment { None } else { before };
+    judge(transaction, trust, pupils, moment.year, since, moment, cause).await
 }
 
-/// The same, where something changed from a day on that may lie in an earlier academic year.
-pub(super) async fn judge_pupils_since(
+/// The same, where enrolments changed, and marks perhaps with them, in an academic year and those after it.
+pub(super) async fn judge_moved_since(
     transaction: &mut TrustTransaction,
     trust: TrustId,
     pupils: &[Uuid],
-    since: NaiveDate,
+    since: AcademicYear,
+    moment: Moment,
+    cause: Cause,
+) -> Result<usize, ServiceError> {
+    judge(transaction, trust, pupils, since, None, moment, cause).await
+}
+
+/// Judges pupils by the years from `stages_since` on, and works their thresholds out by those from `thresholds_since` on, or
+/// by every year.
+async fn judge(
+    transaction: &mut TrustTransaction,
+    trust: TrustId,
+    pupils: &[Uuid],
+    stages_since: AcademicYear,
+    thresholds_since: Option<AcademicYear>,
     moment: Moment,
     cause: Cause,
 ) -> Result<usize, ServiceError> {
     let rows = stages::lock(transaction, trust, pupils).await?;
     let mut judging = Judging::open(transaction, trust, moment, cause).await?;
     judging.judge_locked(transaction, trust, &rows).await?;
-    let years = AcademicYear::clamped(since).start_year()..moment.year.start_year();
+    let years = stages_since.start_year()..moment.year.start_year();
     for year in years.filter_map(|year| AcademicYear::from_start_year(i32::from(year))) {
         judging.judge_earlier_year(transaction, trust, year, &rows).await?;
     }
     let transitions = judging.transitions();
     let pupils: Vec<Uuid> = rows.iter().map(|row| row.pupil_id).collect();
-    // Marks of the year before may have come due after it turned; enrolments and calendars decide of every year.
-    let before = AcademicYear::from_start_year(i32::from(moment.year.start_year()) - 1);
-    let since = if cause == Cause::Enrolment { None } else { before };
-    thresholds::reevaluate(transaction, trust, judging.timeline(), &pupils, since, moment, None).await?;
+    let timeline = judging.timeline();
+    thresholds::reevaluate(transaction, trust, timeline, &pupils, thresholds_since, moment, None).await?;
     judging.write(transaction, trust, None).await?;
     Ok(transitions)
 }

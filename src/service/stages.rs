@@ -335,9 +335,12 @@ impl Service {
         let pupil = match key {
             PupilKey::Id(id) => *id,
             key => {
-                let mut transaction = self.store.begin(trust).await?;
-                let pupil = existing_pupil(&mut transaction, trust, key).await;
-                finish(transaction, pupil).await?
+                let resolve = Box::pin(async {
+                    let mut transaction = self.store.begin(trust).await?;
+                    let pupil = existing_pupil(&mut transaction, trust, key).await;
+                    finish(transaction, pupil).await
+                });
+                resolve.await?
             }
         };
         let found = self.reader.read(trust, moment.year, pupil.0).await?;
@@ -352,7 +355,7 @@ impl Service {
         let by_school = timeline.differs_by_school() || timeline.refuses_old_data();
         if by_school || timeline.at(moment.today, None).policy.scope == Scope::Enrolment {
             let as_of = AsOf::default();
-            return self.pupil_stage_as_of(trust, key, as_of).await;
+            return Box::pin(self.pupil_stage_as_of(trust, key, as_of)).await;
         }
         Ok(pupil_stage(found, timeline.at(moment.today, None), false, moment)?)
     }

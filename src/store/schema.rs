@@ -187,5 +187,6 @@ diesel::allow_tables_to_appear_in_same_query!(
     holds,
     threshold_events,
     trusts,
+    transitions,
 );
 diesel::allow_tables_to_appear_in_same_query!(trusts, batches);

@@ -8,7 +8,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
 use super::StoreError;
-use super::schema::{enrolments, pupil_stages, pupils};
+use super::schema::{enrolments, pupil_stages, pupils, transitions};
 use crate::domain::identifiers::TrustId;
 use crate::domain::session::AcademicYear;
 use crate::domain::stage::Stage;
@@ -509,7 +509,13 @@ pub async fn list_pupils(
         query = query.filter(pupil_stages::stage.eq_any(numbers));
     }
     if let Some(since) = filter.changed_since {
-        query = query.filter(pupil_stages::changed_at.ge(since));
+        let changed = transitions::table
+            .filter(transitions::trust_id.eq(trust.0))
+            .filter(transitions::recorded_at.ge(since))
+            .select(transitions::pupil_id);
+        query = query
+            .filter(pupil_stages::changed_at.ge(since))
+            .filter(pupil_stages::pupil_id.eq_any(changed));
     }
     if let Some(school) = filter.school {
         let on_roll = enrolments::table

@@ -36,6 +36,10 @@ impl Service {
                 return Ok(timeline.clone());
             }
         }
+        Box::pin(self.read_timeline(trust)).await
+    }
+
+    async fn read_timeline(&self, trust: TrustId) -> Result<Arc<PolicyTimeline>, ServiceError> {
         let mut transaction = self.store.begin(trust).await?;
         let read = async {
             // In this order: a timeline that is longer than its number says is only read again too often.

@@ -7,8 +7,9 @@ use uuid::Uuid;
 
 use super::changes::{Decision, check_compatible, fields_of};
 use crate::domain::identifiers::{PupilKey, TrustId};
+use crate::domain::session::AcademicYear;
 use crate::service::error::Resource;
-use crate::service::judging::{Moment, judge_pupils};
+use crate::service::judging::{Moment, judge_moved_since};
 use crate::service::recorded::{self, Recorded};
 use crate::service::transaction::{existing_pupil, finish, retry};
 use crate::service::trusts::require_trust;
@@ -291,7 +292,13 @@ impl Service {
         merges::count_identity_change(transaction, trust).await?;
         let outcome = MergeOutcome::from(merge);
         let recorded = recorded::record(transaction, trust, decision.request(), outcome, moment.now).await?;
-        judge_pupils(transaction, trust, &both, moment, Cause::Enrolment).await?;
+        let mut since = moment.year;
+        for pupil in both {
+            let episodes = merges::episodes_of(transaction, trust, pupil).await?;
+            let years = episodes.iter().map(|episode| i32::from(episode.academic_year));
+            since = years.filter_map(AcademicYear::from_start_year).fold(since, AcademicYear::min);
+        }
+        judge_moved_since(transaction, trust, &both, since, moment, Cause::Enrolment).await?;
         Ok(recorded)
     }
 }

@@ -8,8 +8,9 @@ use super::changes::{Decision, check_compatible, fields_of};
 use super::plan;
 use crate::domain::identifiers::{EnrolmentId, PupilKey, SchoolKey, TrustId};
 use crate::domain::pupil::EnrolmentKind;
+use crate::domain::session::AcademicYear;
 use crate::service::error::Resource;
-use crate::service::judging::{Moment, judge_pupils_since};
+use crate::service::judging::{Moment, judge_moved_since};
 use crate::service::recorded::{self, Recorded};
 use crate::service::sessions::{Correction, clear_after};
 use crate::service::transaction::{finish, locked_pupil, retry};
@@ -321,7 +322,8 @@ impl Service {
         } else {
             Cause::Enrolment
         };
-        judge_pupils_since(transaction, trust, &[pupil_id], since, moment, cause).await?;
+        let since = AcademicYear::clamped(since);
+        judge_moved_since(transaction, trust, &[pupil_id], since, moment, cause).await?;
         Ok(recorded)
     }
 }

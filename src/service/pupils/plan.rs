@@ -1,6 +1,6 @@
 //! What a batch of pupils does to what is stored: pure, so that every rule of it can be tried without a database.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use chrono::{Datelike, NaiveDate};
 use uuid::Uuid;
@@ -64,6 +64,26 @@ pub fn bear_on_thresholds(writes: &PupilWrites, stored: &Stored) -> Vec<Uuid> {
         .map(|pupil| pupil.pupil_id)
         .chain(enrolments.map(|enrolment| enrolment.pupil_id));
     pupils.filter(|pupil| stored.pupils.contains_key(pupil)).collect()
+}
+
+/// The pupils who were there before a batch that changes enrolments of theirs, in order, each with the first day on which it
+/// does.
+pub fn moved(writes: &PupilWrites, stored: &Stored) -> Vec<(Uuid, NaiveDate)> {
+    let began = writes.new_enrolments.iter().map(|row| (row.pupil_id, row.start_date));
+    let changed = writes.changed_enrolments.iter().map(|row| {
+        let there = stored.pupils.get(&row.pupil_id);
+        let there = there.and_then(|there| there.enrolments.iter().find(|there| there.enrolment_id == row.enrolment_id));
+        let ends = there
+            .filter(|there| there.kind == row.kind)
+            .and_then(|there| there.end_date.into_iter().chain(row.end_date).min());
+        (row.pupil_id, ends.unwrap_or(row.start_date))
+    });
+    let mut moved: BTreeMap<Uuid, NaiveDate> = BTreeMap::new();
+    for (pupil, since) in began.chain(changed).filter(|(pupil, _)| stored.pupils.contains_key(pupil)) {
+        let earliest = moved.entry(pupil).or_insert(since);
+        *earliest = since.min(*earliest);
+    }
+    moved.into_iter().collect()
 }
 
 /// Plans a batch, item by item in order.

@@ -9,9 +9,10 @@ use uuid::Uuid;
 use super::plan::{self, Effect, Planner, Stored, StoredPupil};
 use super::{Pupil, PupilInput, load_one, parts_of};
 use crate::domain::identifiers::{PupilKey, SchoolKey, TrustId};
-use crate::domain::policy::{PolicyTimeline, Scope};
+use crate::domain::policy::{PolicyTimeline, Scope, VersionedPolicy};
+use crate::domain::session::AcademicYear;
 use crate::service::error::{FieldViolation, Rejection, Resource, Warning};
-use crate::service::judging::{judge_pupils, timeline_of};
+use crate::service::judging::{judge_moved_since, timeline_of};
 use crate::service::recorded::{self, Recorded, Request};
 use crate::service::transaction::{finish, retry};
 use crate::service::{Service, ServiceError, thresholds};
@@ -30,6 +31,13 @@ pub struct UpsertRequest {
     pub items: Vec<Result<PupilInput, FieldViolation>>,
     /// Whether any rejection refuses the whole batch.
     pub all_or_nothing: bool,
+}
+
+/// Whether enrolments decide about a stage: by which school's policy and calendar a pupil is judged, or which of the pupil's
+/// registers count.
+fn enrolments_decide(timeline: &PolicyTimeline) -> bool {
+    let alone = |policy: &VersionedPolicy| policy.policy.scope == Scope::Enrolment;
+    timeline.every_policy().into_iter().any(alone) || timeline.differs_by_school() || timeline.follows_calendar()
 }
 
 /// What became of a batch of pupils. It is kept as the answer of the request.
@@ -118,45 +126,30 @@ impl Service {
             });
         }
         let Planner { writes, warnings, .. } = planner;
-        let concerned = plan::bear_on_thresholds(&writes, &stored);
+        let mut concerned = plan::bear_on_thresholds(&writes, &stored);
         outcome.warnings_total = warnings.len();
         outcome.warnings = warnings;
         outcome.warnings.truncate(self.limits.warnings_max);
         writes::write(conn, trust, writing, &writes).await?;
         let timeline = timeline_of(conn, trust).await?;
+        let moved = if enrolments_decide(&timeline) {
+            plan::moved(&writes, &stored)
+        } else {
+            Vec::new()
+        };
+        // Their thresholds are worked out with their stages.
+        concerned.retain(|pupil| moved.binary_search_by_key(pupil, |(moved, _)| *moved).is_err());
+        let moment = self.moment();
         if !concerned.is_empty() {
-            thresholds::reevaluate(conn, trust, &timeline, &concerned, None, self.moment(), Some(asked.id)).await?;
+            thresholds::reevaluate(conn, trust, &timeline, &concerned, None, moment, Some(asked.id)).await?;
         }
-
         let recorded = recorded::record(conn, trust, asked, outcome, writing.now).await?;
-        self.judge_moved(conn, trust, &timeline, &writes).await?;
+        if let Some(since) = moved.iter().map(|(_, since)| AcademicYear::clamped(*since)).min() {
+            let moved: Vec<Uuid> = moved.iter().map(|(pupil, _)| *pupil).collect();
+            let since = since.min(moment.year);
+            judge_moved_since(conn, trust, &moved, since, moment, Cause::Enrolment).await?;
+        }
         Ok(recorded)
-    }
-
-    /// Judges anew the pupils whose enrolments changed, where they decide about a stage: by which school's policy and calendar
-    /// a pupil is judged, or which of the pupil's registers count.
-    async fn judge_moved(
-        &self,
-        transaction: &mut TrustTransaction,
-        trust: TrustId,
-        timeline: &PolicyTimeline,
-        writes: &PupilWrites,
-    ) -> Result<(), ServiceError> {
-        let policies = timeline.every_policy();
-        let alone = policies.iter().any(|policy| policy.policy.scope == Scope::Enrolment);
-        if !(alone || timeline.differs_by_school() || timeline.follows_calendar()) {
-            return Ok(());
-        }
-        let new: HashSet<Uuid> = writes.new_pupils.iter().map(|pupil| pupil.pupil_id).collect();
-        let enrolments = writes.new_enrolments.iter().chain(&writes.changed_enrolments);
-        let mut moved: Vec<Uuid> = enrolments.map(|row| row.pupil_id).collect();
-        moved.retain(|pupil| !new.contains(pupil));
-        moved.sort_unstable();
-        moved.dedup();
-        if !moved.is_empty() {
-            judge_pupils(transaction, trust, &moved, self.moment(), Cause::Enrolment).await?;
-        }
-        Ok(())
     }
 
     /// Creates one pupil, none of whose identifiers may be there yet.

@@ -100,7 +100,8 @@ async fn every_table_with_a_trust_is_under_row_security_but_the_directory_of_tru
         WHERE relnamespace = 'public'::regnamespace AND relrowsecurity
             AND NOT EXISTS (SELECT FROM pg_policies WHERE schemaname = 'public' AND tablename = relname
                 AND cmd = 'ALL' AND permissive = 'PERMISSIVE'
-                AND qual = '(trust_id = (NULLIF(current_setting(''app.trust_id''::text, true), ''''::text))::uuid)')";
+                AND qual = '(trust_id = ( SELECT (NULLIF(current_setting(''app.trust_id''::text, true), ''''::text))::uuid '
+                    'AS \"nullif\"))')";
     assert_eq!(count(&owner, without_policy).await, 0);
 }
 

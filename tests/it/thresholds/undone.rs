@@ -239,3 +239,17 @@ async fn thresholds_of_every_year_go_with_a_record_that_becomes_part_of_another_
     world.try_unmerge(&merge.merge_id).await.unwrap();
     assert_eq!(whose().await, apart);
 }
+
+#[tokio::test]
+async fn a_move_of_years_ago_that_takes_marks_away_takes_back_what_they_had_raised() {
+    let world = World::on("2026-09-14").await;
+    let school = world.school("100001").await;
+    world.school("100002").await;
+    let enrolled = enrolment(&school, pb::EnrolmentKind::Sole, "2023-09-01", "");
+    let pupil = world.pupil_enrolled("a", &[enrolled]).await;
+    world.record_days(&pupil, "2024-06-03", "2024-06-07", "O", "O").await;
+    assert_eq!(standing(&world).await, [PenaltyNotice]);
+    let moved = world.try_transfer(&pupil, ("100001", "100002"), ("2024-06-06", "2024-06-07"), true).await;
+    assert_eq!(moved.unwrap().marks_cleared, 2);
+    assert_eq!(standing(&world).await, []);
+}
