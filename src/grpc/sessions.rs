@@ -262,7 +262,11 @@ fn fingerprint(batch: &mut pb::SessionBatch) -> Vec<u8> {
         bytes.extend((marks.len() as u64).to_le_bytes());
         let begin = bytes.len();
         bytes.extend(marks.iter().map(|mark| *mark as u8));
-        if marks.iter().zip(&bytes[begin..]).any(|(mark, byte)| *mark != i32::from(*byte)) {
+        if marks
+            .iter()
+            .zip(&bytes[begin..])
+            .any(|(mark, byte)| *mark != i32::from(*byte))
+        {
             // No codes: told apart by what they are, though the item will be rejected.
             bytes.extend(marks.iter().flat_map(|mark| mark.to_le_bytes()));
         }

@@ -534,3 +534,45 @@ async fn marks_that_arrive_while_two_records_become_one_are_not_lost() {
     assert_eq!(world.registers_of(&new).await.len(), 1);
     assert_eq!(world.registers_of(&old).await.len(), 1);
 }
+
+#[tokio::test]
+async fn a_year_that_is_over_is_judged_by_both_records_too_and_again_by_each_alone() {
+    let world = World::on("2024-10-18").await;
+    for urn in ["100001", "100002"] {
+        world.school(urn).await;
+    }
+    let left = enrolment("100001", pb::EnrolmentKind::Sole, "2024-09-01", "2024-10-04");
+    let came = enrolment("100002", pb::EnrolmentKind::Sole, "2024-10-07", "");
+    let (old, new) = (
+        world.pupil_enrolled("old", &[left]).await,
+        world.pupil_enrolled("new", &[came]).await,
+    );
+    world.record_days(&old, "2024-09-02", "2024-10-04", "/", "\\").await;
+    world.record_days(&new, "2024-10-07", "2024-10-11", "O", "O").await;
+    world.record_days(&new, "2024-10-14", "2024-10-18", "/", "\\").await;
+    assert_eq!(world.stage(&new).await.stage(), pb::Stage::Four);
+    world.turn_to("2025-09-15");
+    let never_reached = async || {
+        let actions = all_actions(&world, &new).await;
+        let mut stages: Vec<_> = actions
+            .iter()
+            .map(|action| (action.stage(), action.never_reached))
+            .collect();
+        stages.sort_unstable();
+        stages.dedup();
+        stages
+    };
+    let reached = |last: pb::Stage| {
+        let stages = [pb::Stage::One, pb::Stage::Two, pb::Stage::Three, pb::Stage::Four];
+        stages.map(|stage| (stage, stage > last)).to_vec()
+    };
+    assert_eq!(never_reached().await, reached(pb::Stage::Four));
+    let merge = world.merge(&new, &old).await;
+    assert_eq!(
+        never_reached().await,
+        reached(pb::Stage::Three),
+        "a week missed after five"
+    );
+    world.try_unmerge(&merge.merge_id).await.unwrap();
+    assert_eq!(never_reached().await, reached(pb::Stage::Four));
+}

@@ -296,7 +296,9 @@ impl Service {
         for pupil in both {
             let episodes = merges::episodes_of(transaction, trust, pupil).await?;
             let years = episodes.iter().map(|episode| i32::from(episode.academic_year));
-            since = years.filter_map(AcademicYear::from_start_year).fold(since, AcademicYear::min);
+            since = years
+                .filter_map(AcademicYear::from_start_year)
+                .fold(since, AcademicYear::min);
         }
         judge_moved_since(transaction, trust, &both, since, moment, Cause::Enrolment).await?;
         Ok(recorded)

@@ -72,14 +72,22 @@ pub fn moved(writes: &PupilWrites, stored: &Stored) -> Vec<(Uuid, NaiveDate)> {
     let began = writes.new_enrolments.iter().map(|row| (row.pupil_id, row.start_date));
     let changed = writes.changed_enrolments.iter().map(|row| {
         let there = stored.pupils.get(&row.pupil_id);
-        let there = there.and_then(|there| there.enrolments.iter().find(|there| there.enrolment_id == row.enrolment_id));
+        let there = there.and_then(|there| {
+            there
+                .enrolments
+                .iter()
+                .find(|there| there.enrolment_id == row.enrolment_id)
+        });
         let ends = there
             .filter(|there| there.kind == row.kind)
             .and_then(|there| there.end_date.into_iter().chain(row.end_date).min());
         (row.pupil_id, ends.unwrap_or(row.start_date))
     });
     let mut moved: BTreeMap<Uuid, NaiveDate> = BTreeMap::new();
-    for (pupil, since) in began.chain(changed).filter(|(pupil, _)| stored.pupils.contains_key(pupil)) {
+    for (pupil, since) in began
+        .chain(changed)
+        .filter(|(pupil, _)| stored.pupils.contains_key(pupil))
+    {
         let earliest = moved.entry(pupil).or_insert(since);
         *earliest = since.min(*earliest);
     }

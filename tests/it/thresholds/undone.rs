@@ -249,7 +249,9 @@ async fn a_move_of_years_ago_that_takes_marks_away_takes_back_what_they_had_rais
     let pupil = world.pupil_enrolled("a", &[enrolled]).await;
     world.record_days(&pupil, "2024-06-03", "2024-06-07", "O", "O").await;
     assert_eq!(standing(&world).await, [PenaltyNotice]);
-    let moved = world.try_transfer(&pupil, ("100001", "100002"), ("2024-06-06", "2024-06-07"), true).await;
+    let moved = world
+        .try_transfer(&pupil, ("100001", "100002"), ("2024-06-06", "2024-06-07"), true)
+        .await;
     assert_eq!(moved.unwrap().marks_cleared, 2);
     assert_eq!(standing(&world).await, []);
 }
