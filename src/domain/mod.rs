@@ -17,6 +17,7 @@ pub mod identifiers;
 pub mod marked;
 pub mod patterns;
 pub mod person;
+pub mod plan;
 pub mod policy;
 pub mod pupil;
 pub mod reconciliation;

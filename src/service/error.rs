@@ -55,6 +55,8 @@ pub enum Resource {
     Reconciliation,
     /// An identifier in a management information system.
     Identifier,
+    /// A plan of support.
+    Plan,
 }
 
 impl Resource {
@@ -75,6 +77,7 @@ impl Resource {
             Resource::Enrolment => "enrolment",
             Resource::Reconciliation => "reconciliation",
             Resource::Identifier => "identifier",
+            Resource::Plan => "plan",
         }
     }
 }

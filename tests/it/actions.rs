@@ -6,8 +6,10 @@ mod lists;
 mod logs;
 mod model;
 mod people;
+mod plans;
 mod racing;
 mod raised;
+mod reviews;
 mod work;
 
 use graduated_response::proto as pb;

@@ -1,6 +1,7 @@
 //! `ActionService`: what pupils' stages require of people.
 
 mod answers;
+mod plans;
 mod requests;
 mod words;
 
@@ -272,5 +273,37 @@ impl ActionService for ActionHandler {
         request: Request<pb::ListMissingProvisionRequest>,
     ) -> Result<Response<pb::ListMissingProvisionResponse>, Status> {
         Ok(Response::new(self.list_missing(request.into_inner()).await?))
+    }
+
+    async fn create_plan(
+        &self,
+        request: Request<pb::CreatePlanRequest>,
+    ) -> Result<Response<pb::CreatePlanResponse>, Status> {
+        Ok(Response::new(plans::create(&self.service, request.into_inner()).await?))
+    }
+
+    async fn get_plan(&self, request: Request<pb::GetPlanRequest>) -> Result<Response<pb::GetPlanResponse>, Status> {
+        Ok(Response::new(plans::get(&self.service, request.into_inner()).await?))
+    }
+
+    async fn list_plans(
+        &self,
+        request: Request<pb::ListPlansRequest>,
+    ) -> Result<Response<pb::ListPlansResponse>, Status> {
+        Ok(Response::new(plans::list(&self.service, request.into_inner()).await?))
+    }
+
+    async fn review_plan(
+        &self,
+        request: Request<pb::ReviewPlanRequest>,
+    ) -> Result<Response<pb::ReviewPlanResponse>, Status> {
+        Ok(Response::new(plans::review(&self.service, request.into_inner()).await?))
+    }
+
+    async fn close_plan(
+        &self,
+        request: Request<pb::ClosePlanRequest>,
+    ) -> Result<Response<pb::ClosePlanResponse>, Status> {
+        Ok(Response::new(plans::close(&self.service, request.into_inner()).await?))
     }
 }

@@ -33,7 +33,8 @@ const MEETING: &str = "meeting";
 const LETTER: &str = "letter";
 const REFERRAL: &str = "referral";
 const EVIDENCE: &str = "evidence";
-const REVIEW: &str = "review";
+pub(super) const REVIEW: &str = "review";
+const PLAN: &str = "plan";
 
 #[derive(Queryable, Selectable, Insertable)]
 #[diesel(table_name = action_entries, check_for_backend(diesel::pg::Pg))]
@@ -74,11 +75,12 @@ fn parts(entry: &Entry) -> Result<(&'static str, &str, Option<Value>), StoreErro
         Entry::Referral(referral) => (REFERRAL, "", details(referral)?),
         Entry::Evidence(evidence) => (EVIDENCE, "", details(evidence)?),
         Entry::Review(review) => (REVIEW, "", details(review)?),
+        Entry::Plan(change) => (PLAN, "", details(change)?),
     })
 }
 
 /// Reads the details of an entry.
-fn read<T: DeserializeOwned>(details: Option<Value>) -> Result<T, StoreError> {
+pub(super) fn read<T: DeserializeOwned>(details: Option<Value>) -> Result<T, StoreError> {
     let corrupt = StoreError::Corrupt("the details of an entry of an action's log");
     details
         .and_then(|details| serde_json::from_value(details).ok())
@@ -104,6 +106,7 @@ impl TryFrom<EntryRow> for ActionEntry {
             (REFERRAL, None, None) => Entry::Referral(read(row.details)?),
             (EVIDENCE, None, None) => Entry::Evidence(read(row.details)?),
             (REVIEW, None, None) => Entry::Review(read(row.details)?),
+            (PLAN, None, None) => Entry::Plan(read(row.details)?),
             _ => return Err(StoreError::Corrupt("an entry of an action's log")),
         };
         Ok(ActionEntry {

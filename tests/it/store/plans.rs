@@ -8,6 +8,7 @@ use graduated_response::domain::identifiers::TrustId;
 use graduated_response::domain::session::AcademicYear;
 use graduated_response::domain::stage::Stage;
 use graduated_response::store::SERVICE_ROLE;
+use graduated_response::store::actions::plans::{self as support, PlanFilter};
 use graduated_response::store::movements::{MovementFilter, every_move, first_to_last};
 use graduated_response::store::stage_reader::stages_of;
 use graduated_response::store::stages::{StageFilter, list_pupils};
@@ -257,5 +258,55 @@ async fn a_schools_summaries_and_forecasts_are_read_by_indexes() {
     for statement in made {
         let plan = plan(&world, &statement).await;
         assert!(plan.contains("Index") && !plan.contains("Seq Scan on"), "{plan}");
+    }
+}
+
+#[tokio::test]
+async fn plans_of_support_are_listed_by_indexes() {
+    let world = world_of_five_thousand().await;
+    let trust = &world.trust_id;
+    let fill = format!(
+        "INSERT INTO episodes (trust_id, pupil_id, episode, catalogue_version, academic_year, raised_at, opened_at)
+             SELECT trust_id, pupil_id, 1, 1, 2025, '{{}}', now() FROM pupils WHERE trust_id = '{trust}';
+         INSERT INTO plans (trust_id, plan_id, pupil_id, episode, cycle, closed, started_on, next_review_on, ended_on, version,
+             end_reason, created_at, updated_at)
+             SELECT '{trust}', md5('plan' || n)::uuid, md5('pupil' || n)::uuid, 1, 1, n % 3 = 0, '2025-09-01',
+                 CASE WHEN n % 3 > 0 THEN date '2025-09-20' + n % 50 END, CASE WHEN n % 3 = 0 THEN date '2025-09-10' END, 1,
+                 CASE WHEN n % 3 = 0 THEN 'replaced' END, now(), now()
+             FROM generate_series(1, 5000) AS n;
+         INSERT INTO plan_cycles
+             SELECT trust_id, plan_id, 1, '[]', '', '[]', '2025-09-01', '2025-10-01', '', '', '', now() FROM plans;
+         INSERT INTO plan_reviews
+             SELECT trust_id, plan_id, 1, '', 'close', '', '[]', '2025-09-10', '', '', '', now() FROM plans WHERE closed;
+         ANALYZE"
+    );
+    world.sql().await.batch_execute(&fill).await.unwrap();
+    let school = a_school(&world).await;
+    let today = day("2025-10-01");
+    let filters = [
+        PlanFilter::default(),
+        PlanFilter {
+            closed: Some(false),
+            to: Some(today),
+            ..PlanFilter::default()
+        },
+        PlanFilter {
+            school: Some(school),
+            today,
+            ..PlanFilter::default()
+        },
+    ];
+    for filter in filters {
+        let made = statements(&world, async |connection, trust| {
+            let after = Some((false, day("2025-09-21"), Uuid::nil()));
+            let listed = support::list(connection, trust, &filter, after, 50).await.unwrap();
+            assert_eq!(listed.len(), 50);
+        });
+        let made = made.await;
+        assert_eq!(made.len(), 3, "{made:?}");
+        for statement in made {
+            let plan = plan(&world, &statement).await;
+            assert!(plan.contains("Index") && !plan.contains("Seq Scan on"), "{plan}");
+        }
     }
 }
