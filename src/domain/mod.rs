@@ -29,3 +29,4 @@ pub mod summary;
 pub mod suppression;
 pub mod tally;
 pub mod thresholds;
+pub mod universal;

@@ -57,6 +57,8 @@ pub enum Resource {
     Identifier,
     /// A plan of support.
     Plan,
+    /// A provision of a catalogue.
+    Provision,
 }
 
 impl Resource {
@@ -78,6 +80,7 @@ impl Resource {
             Resource::Reconciliation => "reconciliation",
             Resource::Identifier => "identifier",
             Resource::Plan => "plan",
+            Resource::Provision => "provision",
         }
     }
 }

@@ -149,6 +149,12 @@ diesel::table! { plan_reviews (trust_id, plan_id, cycle) {
     recorded_by_id -> Text, recorded_at -> Timestamptz,
 } }
 
+diesel::table! { universal_reviews (trust_id, school_id, provision_id, ordinal) {
+    trust_id -> Uuid, school_id -> Uuid, provision_id -> Text, ordinal -> Integer, catalogue_version -> Integer,
+    status -> Text, comment -> Text, evidence -> Jsonb, reviewed_on -> Date, next_review_on -> Nullable<Date>,
+    recorded_by_name -> Text, recorded_by_position -> Text, recorded_by_id -> Text, recorded_at -> Timestamptz,
+} }
+
 diesel::table! { school_days (trust_id, school_id, academic_year) {
     trust_id -> Uuid, school_id -> Uuid, academic_year -> SmallInt, days -> Binary, terms -> Jsonb, notes -> Jsonb,
     version -> BigInt, updated_at -> Timestamptz,

@@ -10,6 +10,7 @@ mod plans;
 mod racing;
 mod raised;
 mod reviews;
+mod universal;
 mod work;
 
 use graduated_response::proto as pb;

@@ -42,6 +42,16 @@ async fn world_of_two_trusts() -> (World, [String; 2]) {
         };
         world.actions().progress_action(begin).await.unwrap();
         keep_a_plan(&world, &pupil).await;
+        let standing = pb::ReviewUniversalProvisionRequest {
+            trust_id: trust.clone(),
+            school: "100001".into(),
+            provision_id: "U-01".into(),
+            etag: "\"0\"".into(),
+            status: pb::UniversalStatus::Partly.into(),
+            recorded_by: Some(person()),
+            ..pb::ReviewUniversalProvisionRequest::default()
+        };
+        world.actions().review_universal_provision(standing).await.unwrap();
         let notice = pb::RecordPenaltyNoticeRequest {
             trust_id: trust.clone(),
             pupil: Some(by_id(&pupil)),

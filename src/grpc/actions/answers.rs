@@ -3,8 +3,8 @@
 use super::words::{number_of, to_condition, to_kind, to_role, to_state};
 use crate::domain::action::{Action, Assignee};
 use crate::domain::action_log::{
-    ActionEntry, Agency, Attendee, ContactMethod, ContactOutcome, Entry, EvidenceSource, Party, PlanChangeKind,
-    ReferralStatus,
+    ActionEntry, Agency, Attendee, ContactMethod, ContactOutcome, Entry, Evidence, EvidenceSource, Party,
+    PlanChangeKind, ReferralStatus,
 };
 use crate::domain::person::Author;
 use crate::grpc::convert::{self, to_date, to_timestamp};
@@ -72,6 +72,15 @@ pub(super) fn to_attendees(attendees: Vec<Attendee>) -> Vec<pb::Attendee> {
     attendees.collect()
 }
 
+pub(super) fn to_evidence(evidence: Evidence) -> pb::Evidence {
+    pb::Evidence {
+        source: number_of(evidence.source, EvidenceSource::ALL),
+        source_name: evidence.source_name,
+        identifier: evidence.identifier,
+        description: evidence.description,
+    }
+}
+
 pub(super) fn to_entry(entry: ActionEntry) -> pb::ActionEntry {
     use pb::action_entry::Entry as Recorded;
     let recorded = match entry.entry {
@@ -118,12 +127,7 @@ pub(super) fn to_entry(entry: ActionEntry) -> pb::ActionEntry {
             comment: referral.comment,
             happened_on: Some(to_date(referral.happened_on)),
         }),
-        Entry::Evidence(evidence) => Recorded::Evidence(pb::Evidence {
-            source: number_of(evidence.source, EvidenceSource::ALL),
-            source_name: evidence.source_name,
-            identifier: evidence.identifier,
-            description: evidence.description,
-        }),
+        Entry::Evidence(evidence) => Recorded::Evidence(to_evidence(evidence)),
         Entry::Review(review) => Recorded::Review(pb::Review {
             found: review.found,
             decided: review.decided,

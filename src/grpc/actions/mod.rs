@@ -3,6 +3,7 @@
 mod answers;
 mod plans;
 mod requests;
+mod universal;
 mod words;
 
 use prost::Message as _;
@@ -305,5 +306,41 @@ impl ActionService for ActionHandler {
         request: Request<pb::ClosePlanRequest>,
     ) -> Result<Response<pb::ClosePlanResponse>, Status> {
         Ok(Response::new(plans::close(&self.service, request.into_inner()).await?))
+    }
+
+    async fn list_universal_provision(
+        &self,
+        request: Request<pb::ListUniversalProvisionRequest>,
+    ) -> Result<Response<pb::ListUniversalProvisionResponse>, Status> {
+        Ok(Response::new(
+            universal::list(&self.service, request.into_inner()).await?,
+        ))
+    }
+
+    async fn review_universal_provision(
+        &self,
+        request: Request<pb::ReviewUniversalProvisionRequest>,
+    ) -> Result<Response<pb::ReviewUniversalProvisionResponse>, Status> {
+        Ok(Response::new(
+            universal::review(&self.service, request.into_inner()).await?,
+        ))
+    }
+
+    async fn list_universal_reviews(
+        &self,
+        request: Request<pb::ListUniversalReviewsRequest>,
+    ) -> Result<Response<pb::ListUniversalReviewsResponse>, Status> {
+        Ok(Response::new(
+            universal::history(&self.service, request.into_inner()).await?,
+        ))
+    }
+
+    async fn summarize_universal_provision(
+        &self,
+        request: Request<pb::SummarizeUniversalProvisionRequest>,
+    ) -> Result<Response<pb::SummarizeUniversalProvisionResponse>, Status> {
+        Ok(Response::new(
+            universal::summarize(&self.service, request.into_inner()).await?,
+        ))
     }
 }

@@ -163,7 +163,7 @@ fn entry(entry: Option<&pb::add_action_entry_request::Entry>, today: NaiveDate) 
             sent_on: optional_date("letter.sent_on", asked.sent_on.as_ref())?.unwrap_or(today),
         }),
         Some(Asked::Referral(asked)) => Entry::Referral(referral(asked, today)?),
-        Some(Asked::Evidence(asked)) => Entry::Evidence(evidence(asked)?),
+        Some(Asked::Evidence(asked)) => Entry::Evidence(evidence("evidence", asked)?),
         Some(Asked::Review(asked)) => Entry::Review(Review {
             found: text("review.found", &asked.found, 1..=WORDS_MAX)?,
             decided: text("review.decided", &asked.decided, 1..=WORDS_MAX)?,
@@ -264,9 +264,10 @@ fn referral(asked: &pb::Referral, today: NaiveDate) -> Result<Referral, FieldVio
     })
 }
 
-fn evidence(asked: &pb::Evidence) -> Result<Evidence, FieldViolation> {
+pub(super) fn evidence(field: &str, asked: &pb::Evidence) -> Result<Evidence, FieldViolation> {
+    let of = |name: &str| format!("{field}.{name}");
     let source = words::choice(
-        "evidence.source",
+        &of("source"),
         asked.source,
         EvidenceSource::ALL,
         "UNKNOWN_EVIDENCE_SOURCE",
@@ -275,9 +276,9 @@ fn evidence(asked: &pb::Evidence) -> Result<Evidence, FieldViolation> {
     let named = usize::from(source == EvidenceSource::Other);
     Ok(Evidence {
         source,
-        source_name: text("evidence.source_name", &asked.source_name, named..=NAME_MAX)?,
-        identifier: text("evidence.identifier", &asked.identifier, 1..=REFERENCE_MAX)?,
-        description: text("evidence.description", &asked.description, 0..=REFERENCE_MAX)?,
+        source_name: text(&of("source_name"), &asked.source_name, named..=NAME_MAX)?,
+        identifier: text(&of("identifier"), &asked.identifier, 1..=REFERENCE_MAX)?,
+        description: text(&of("description"), &asked.description, 0..=REFERENCE_MAX)?,
     })
 }
 

@@ -4,6 +4,7 @@ pub mod coverage;
 pub mod lists;
 pub mod plans;
 mod reviews;
+pub mod universal;
 pub mod writes;
 
 use diesel_async::AsyncPgConnection;

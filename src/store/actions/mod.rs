@@ -7,6 +7,7 @@ pub mod entries;
 pub mod lists;
 pub mod plans;
 pub mod reviews;
+pub mod universal;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use diesel::prelude::*;

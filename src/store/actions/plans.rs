@@ -230,22 +230,29 @@ fn list_statement(filter: &PlanFilter) -> String {
         Some(false) => " AND NOT p.closed",
         None => "",
     };
-    if filter.from.is_some() {
-        conditions += " AND p.list_on >= $6";
+    // Each parameter stands somewhere, with its type.
+    conditions += match filter.from {
+        Some(_) => " AND p.list_on >= $6",
+        None => " AND $6::date IS NULL",
+    };
+    conditions += match filter.to {
+        Some(_) => " AND p.list_on <= $7",
+        None => " AND $7::date IS NULL",
+    };
+    conditions += match filter.school {
+        Some(_) => "",
+        None => " AND $8::uuid IS NULL AND $10::date IS NOT NULL",
+    };
+    if filter.pupil.is_none() {
+        conditions += " AND $9::uuid IS NULL";
     }
-    if filter.to.is_some() {
-        conditions += " AND p.list_on <= $7";
-    }
+    const ON_ROLL: &str = "SELECT DISTINCT pupil_id FROM enrolments WHERE trust_id = $1 AND school_id = $8
+        AND start_date <= $10 AND (end_date IS NULL OR end_date >= $10)";
     let of_pupils = match (filter.school, filter.pupil) {
         (None, None) => None,
-        (None, Some(_)) => Some("(SELECT $9::uuid AS pupil_id)"),
-        (Some(_), pupil) => Some(if pupil.is_some() {
-            "(SELECT DISTINCT pupil_id FROM enrolments WHERE trust_id = $1 AND school_id = $8 AND pupil_id = $9
-                AND start_date <= $10 AND (end_date IS NULL OR end_date >= $10))"
-        } else {
-            "(SELECT DISTINCT pupil_id FROM enrolments WHERE trust_id = $1 AND school_id = $8
-                AND start_date <= $10 AND (end_date IS NULL OR end_date >= $10))"
-        }),
+        (None, Some(_)) => Some("(SELECT $9::uuid AS pupil_id)".to_owned()),
+        (Some(_), None) => Some(format!("({ON_ROLL})")),
+        (Some(_), Some(_)) => Some(format!("({ON_ROLL} AND pupil_id = $9)")),
     };
     let order = "ORDER BY p.closed, p.list_on, p.plan_id LIMIT $5";
     match of_pupils {

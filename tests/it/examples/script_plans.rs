@@ -7,6 +7,44 @@ use super::script::{date, mis, person, request_id, text};
 
 pub async fn run(script: &mut Script, trust: &str) {
     plans(script, trust).await;
+    universal(script, trust).await;
+}
+
+async fn universal(script: &mut Script, trust: &str) {
+    let request = json!({
+        "trust_id": trust,
+        "school": "135001",
+        "provision_id": "U-07",
+        "etag": "\"0\"",
+        "status": "UNIVERSAL_STATUS_PARTLY",
+        "comment": "not yet on days of exams",
+        "evidence": [{
+            "source": "EVIDENCE_SOURCE_DOCUMENT_STORE",
+            "identifier": "policies/attendance-2025.pdf",
+            "description": "who rings whom, and by when",
+        }],
+        "next_review_on": date("2026-02-13"),
+        "recorded_by": person(),
+        "request_id": request_id(43),
+    });
+    let about =
+        "A school reviews what it offers every child. The etag of what was never reviewed is that of version 0.";
+    script
+        .show("ActionService/ReviewUniversalProvision", about, request)
+        .await;
+    let request = json!({ "trust_id": trust, "school": "135001" });
+    let about = "What stands for the whole school, with what its last review found.";
+    script
+        .show("ActionService/ListUniversalProvision", about, request)
+        .await;
+    let request = json!({ "trust_id": trust, "school": "135001", "provision_id": "U-07" });
+    let about = "Every review of one provision.";
+    script.show("ActionService/ListUniversalReviews", about, request).await;
+    let request = json!({ "trust_id": trust });
+    let about = "How far the trust's schools have come.";
+    script
+        .show("ActionService/SummarizeUniversalProvision", about, request)
+        .await;
 }
 
 async fn plans(script: &mut Script, trust: &str) {

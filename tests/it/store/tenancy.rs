@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::{count, with_trust, world_of_two_trusts};
 use crate::common::{World, day};
 
-const APPEND_ONLY: [&str; 12] = [
+const APPEND_ONLY: [&str; 13] = [
     "action_entries",
     "batches",
     "catalogue_activations",
@@ -26,6 +26,7 @@ const APPEND_ONLY: [&str; 12] = [
     "pupil_changes",
     "reconciliation_pupils",
     "transitions",
+    "universal_reviews",
 ];
 
 /// A connection that works as the service does: for one trust, or for none.
