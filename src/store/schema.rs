@@ -7,7 +7,7 @@ diesel::table! { trusts (trust_id) {
 } }
 
 diesel::table! { feeds (trust_id) {
-    trust_id -> Uuid, position -> BigInt,
+    trust_id -> Uuid, position -> BigInt, action_position -> BigInt,
 } }
 
 diesel::table! { schools (trust_id, school_id) {
@@ -126,7 +126,7 @@ diesel::table! { action_entries (trust_id, pupil_id, episode, provision_id, ordi
     trust_id -> Uuid, pupil_id -> Uuid, episode -> Integer, provision_id -> Text, ordinal -> Integer, kind -> Text,
     from_state -> Nullable<SmallInt>, to_state -> Nullable<SmallInt>, text -> Text, recorded_by_name -> Text,
     recorded_by_position -> Text, recorded_at -> Timestamptz, request_id -> Nullable<Uuid>,
-    details -> Nullable<Jsonb>, recorded_by_id -> Text,
+    details -> Nullable<Jsonb>, recorded_by_id -> Text, position -> Nullable<BigInt>,
 } }
 
 diesel::table! { plans (trust_id, plan_id) {

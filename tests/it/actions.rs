@@ -11,6 +11,7 @@ mod racing;
 mod raised;
 mod reviews;
 mod universal;
+mod watch;
 mod work;
 
 use graduated_response::proto as pb;

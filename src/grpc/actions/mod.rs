@@ -4,6 +4,7 @@ mod answers;
 mod plans;
 mod requests;
 mod universal;
+mod watch;
 mod words;
 
 use prost::Message as _;
@@ -18,6 +19,7 @@ use crate::service::actions::writes::ActionRequest;
 use crate::service::{Service, ServiceError};
 use crate::store::actions::ActionFilter;
 
+pub use self::watch::ActionStream;
 pub use self::words::{to_condition, to_kind, to_role};
 
 /// Serves `ActionService`.
@@ -342,5 +344,18 @@ impl ActionService for ActionHandler {
         Ok(Response::new(
             universal::summarize(&self.service, request.into_inner()).await?,
         ))
+    }
+
+    type WatchActionsStream = ActionStream;
+
+    async fn watch_actions(&self, request: Request<pb::WatchActionsRequest>) -> Result<Response<ActionStream>, Status> {
+        Ok(Response::new(watch::watch(&self.service, request.get_ref()).await?))
+    }
+
+    async fn get_action_feed(
+        &self,
+        request: Request<pb::GetActionFeedRequest>,
+    ) -> Result<Response<pb::GetActionFeedResponse>, Status> {
+        Ok(Response::new(watch::feed(&self.service, request.get_ref()).await?))
     }
 }

@@ -5,6 +5,7 @@ pub mod lists;
 pub mod plans;
 mod reviews;
 pub mod universal;
+pub mod watch;
 pub mod writes;
 
 use diesel_async::AsyncPgConnection;

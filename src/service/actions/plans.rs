@@ -106,6 +106,7 @@ impl Service {
             let now = self.clock.now();
             let mut transaction = self.store.begin(trust).await?;
             let created = create(&mut transaction, trust, asked, now).await;
+            transaction.announce_on_commit(trust);
             finish(transaction, created).await
         })
         .await
@@ -165,6 +166,7 @@ impl Service {
             let now = self.clock.now();
             let mut transaction = self.store.begin(trust).await?;
             let done = work(&mut transaction, trust, asked, now).await;
+            transaction.announce_on_commit(trust);
             finish(transaction, done).await
         })
         .await

@@ -160,6 +160,7 @@ impl Service {
             let now = self.clock.now();
             let mut transaction = self.store.begin(trust).await?;
             let outcome = work(&mut transaction, trust, asked, now).await;
+            transaction.announce_on_commit(trust);
             finish(transaction, outcome).await
         })
         .await

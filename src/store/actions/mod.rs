@@ -4,6 +4,7 @@
 
 pub mod coverage;
 pub mod entries;
+pub mod feed;
 pub mod lists;
 pub mod plans;
 pub mod reviews;

@@ -8,6 +8,18 @@ use super::script::{date, mis, person, request_id, text};
 pub async fn run(script: &mut Script, trust: &str) {
     plans(script, trust).await;
     universal(script, trust).await;
+    feed(script, trust).await;
+}
+
+async fn feed(script: &mut Script, trust: &str) {
+    let request = json!({ "trust_id": trust });
+    let about = "From where to where the feed of what is recorded on actions can be watched.";
+    script.show("ActionService/GetActionFeed", about, request).await;
+    let request = json!({ "trust_id": trust, "school": "135001" });
+    let about = "Whatever was recorded on actions, in the order of the commits; the stream goes on.";
+    script
+        .show_stream("ActionService/WatchActions", about, vec![request], 2)
+        .await;
 }
 
 async fn universal(script: &mut Script, trust: &str) {

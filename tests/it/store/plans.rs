@@ -8,6 +8,7 @@ use graduated_response::domain::identifiers::TrustId;
 use graduated_response::domain::session::AcademicYear;
 use graduated_response::domain::stage::Stage;
 use graduated_response::store::SERVICE_ROLE;
+use graduated_response::store::actions::feed;
 use graduated_response::store::actions::plans::{self as support, PlanFilter};
 use graduated_response::store::movements::{MovementFilter, every_move, first_to_last};
 use graduated_response::store::stage_reader::stages_of;
@@ -308,5 +309,40 @@ async fn plans_of_support_are_listed_by_indexes() {
             let plan = plan(&world, &statement).await;
             assert!(plan.contains("Index") && !plan.contains("Seq Scan on"), "{plan}");
         }
+    }
+}
+
+#[tokio::test]
+async fn what_is_recorded_on_actions_is_followed_by_indexes() {
+    let world = world_of_five_thousand().await;
+    let trust = &world.trust_id;
+    let fill = format!(
+        "INSERT INTO episodes (trust_id, pupil_id, episode, catalogue_version, academic_year, raised_at, opened_at)
+             SELECT trust_id, pupil_id, 1, 1, 2025, '{{}}', now() FROM pupils WHERE trust_id = '{trust}';
+         INSERT INTO actions (trust_id, pupil_id, episode, provision_id, state, version, updated_at)
+             SELECT trust_id, pupil_id, 1, '1-01', 3, 1, now() FROM pupils WHERE trust_id = '{trust}';
+         INSERT INTO action_entries (trust_id, pupil_id, episode, provision_id, ordinal, kind, text, recorded_by_name,
+             recorded_by_position, recorded_at, position)
+             SELECT '{trust}', md5('pupil' || n % 5000 + 1)::uuid, 1, '1-01', n / 5000 + 1, 'note', '', '', '', now(), n + 1
+             FROM generate_series(0, 14999) AS n;
+         UPDATE feeds SET action_position = 15000 WHERE trust_id = '{trust}';
+         ANALYZE"
+    );
+    world.sql().await.batch_execute(&fill).await.unwrap();
+    let made = statements(&world, async |connection, trust| {
+        let read = feed::after(connection, trust, 7_000, 500).await.unwrap();
+        let positions: Vec<i64> = read.iter().map(|entry| entry.place.position).collect();
+        assert_eq!(positions, (7_001..=7_500).collect::<Vec<_>>());
+        let around = feed::surroundings(connection, trust, 7_000).await.unwrap().unwrap();
+        assert_eq!((around.end.position, around.next.unwrap().position), (15_000, 7_001));
+    });
+    let made = made.await;
+    assert_eq!(made.len(), 2, "{made:?}");
+    for statement in made {
+        let plan = plan(&world, &statement).await;
+        assert!(plan.contains("action_entries_by_position"), "{plan}");
+        // The trusts are one.
+        let scanned = plan.replace("Seq Scan on feeds", "");
+        assert!(!scanned.contains("Seq Scan on"), "{plan}");
     }
 }
