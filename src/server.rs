@@ -62,10 +62,11 @@ pub async fn serve(
     };
     let roll_over = tokio::spawn(keep_rolling_over(service.clone()));
     let (stopping, mut stopped) = tokio::sync::watch::channel(false);
-    let feed = service.feed.clone();
+    let (feed, action_feed) = (service.feed.clone(), service.action_feed.clone());
     let signal = async move {
         stop.await;
         feed.stop();
+        action_feed.stop();
         health
             .set_service_status("", tonic_health::ServingStatus::NotServing)
             .await;

@@ -3,12 +3,14 @@
 use std::fmt;
 use std::str::FromStr;
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, Days, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::calendar::Calendar;
 use super::catalogue::{Condition, Kind, Role};
 use super::identifiers::PupilId;
+use super::session::london_date;
 use super::stage::Stage;
 
 /// Where an action is in its life.
@@ -232,6 +234,17 @@ pub struct Action {
     pub begun_at: Option<DateTime<Utc>>,
     /// The number of the latest earlier episode that raised the same provision.
     pub previous_episode: Option<i32>,
+    /// When it is to be reviewed next.
+    pub next_review_on: Option<NaiveDate>,
+}
+
+/// The last review of an action.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LastReview {
+    /// The day.
+    pub reviewed_on: NaiveDate,
+    /// When a person wanted to look again.
+    pub next_review_on: Option<NaiveDate>,
 }
 
 /// A person to whom an action is given, as the caller's own system knows them.
@@ -290,6 +303,20 @@ impl Action {
     /// Whether a move to a state is work on it, or takes it up again after it was withdrawn: then it is begun.
     pub const fn begun_by(&self, to: ActionState) -> bool {
         matches!(to, ActionState::InProgress | ActionState::Completed) || matches!(self.state, ActionState::Withdrawn)
+    }
+
+    /// When it is to be reviewed next, while it is open or in progress: when the person who reviewed it last said, or else so
+    /// many days after that, or after it was raised, as the catalogue names, on a day on which the pupil's school is open.
+    pub fn next_review(&self, last: Option<LastReview>, calendar: &Calendar) -> Option<NaiveDate> {
+        if !matches!(self.state, ActionState::Open | ActionState::InProgress) {
+            return None;
+        }
+        if let Some(given) = last.and_then(|last| last.next_review_on) {
+            return Some(given);
+        }
+        let from = last.map_or_else(|| london_date(self.raised_at), |last| last.reviewed_on);
+        let days = u64::try_from(self.review_days?).ok()?;
+        Some(calendar.school_day_from(from.checked_add_days(Days::new(days))?))
     }
 
     /// The name of the action of the same provision in the latest earlier episode that raised it.

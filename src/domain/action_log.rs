@@ -4,6 +4,7 @@ use std::fmt;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::action::{ActionState, Assignee};
 use super::person::Author;
@@ -24,6 +25,7 @@ macro_rules! choices {
         }
     };
 }
+pub(super) use choices;
 
 choices! {
     /// Who was spoken with or sat at a table.
@@ -272,6 +274,31 @@ pub struct DueDateChange {
     pub reason: String,
 }
 
+choices! {
+    /// What became of a plan.
+    PlanChangeKind {
+        /// It was made.
+        Created,
+        /// A cycle of it was reviewed.
+        Reviewed,
+        /// It was closed without a review.
+        Closed,
+    }
+}
+
+/// A plan that is linked with an action was made, reviewed or closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanChange {
+    /// The plan.
+    pub plan_id: Uuid,
+    /// What became of it.
+    pub kind: PlanChangeKind,
+    /// The cycle that began, was reviewed or was under way.
+    pub cycle: i32,
+    /// The day on which the cycle begins, was reviewed, or the plan ended.
+    pub happened_on: NaiveDate,
+}
+
 /// What an entry of an action's log records.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Entry {
@@ -302,6 +329,8 @@ pub enum Entry {
     Evidence(Evidence),
     /// A review was made.
     Review(Review),
+    /// A plan that is linked with the action changed.
+    Plan(PlanChange),
 }
 
 /// A referral that cannot go on as an entry says.

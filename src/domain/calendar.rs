@@ -210,6 +210,20 @@ impl Calendar {
         first.unwrap_or(year.first_day())
     }
 
+    /// The day itself where the school is open on it, else the first day after it on which it is. In years of which nobody gave
+    /// a calendar these are Monday to Friday.
+    pub fn school_day_from(&self, from: NaiveDate) -> NaiveDate {
+        let open = |date: &NaiveDate| {
+            if AcademicYear::containing(*date).is_some_and(|year| self.is_given(year)) {
+                self.is_open(*date)
+            } else {
+                date.weekday().num_days_from_monday() < 5
+            }
+        };
+        // Of a year that was given with days to its end alone the next one has weekdays.
+        from.iter_days().take(2 * DAYS_MAX).find(open).unwrap_or(from)
+    }
+
     /// The first school day after a day, as far as the calendar goes.
     pub fn next_open_day(&self, after: NaiveDate) -> Option<NaiveDate> {
         let from = after.succ_opt()?;

@@ -146,7 +146,8 @@ fn start(trust: TrustId, request: &pb::WatchTransitionsRequest) -> Result<WatchS
     Ok(start)
 }
 
-fn heartbeat(seconds: i32) -> Result<Duration, FieldViolation> {
+/// After how long without another message a stream says that it lives.
+pub(super) fn heartbeat(seconds: i32) -> Result<Duration, FieldViolation> {
     match u64::try_from(seconds) {
         Ok(0) => Ok(Duration::from_secs(HEARTBEAT_SECONDS)),
         Ok(given) if seconds <= HEARTBEAT_SECONDS_MAX => Ok(Duration::from_secs(given)),

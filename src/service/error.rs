@@ -55,6 +55,10 @@ pub enum Resource {
     Reconciliation,
     /// An identifier in a management information system.
     Identifier,
+    /// A plan of support.
+    Plan,
+    /// A provision of a catalogue.
+    Provision,
 }
 
 impl Resource {
@@ -75,6 +79,8 @@ impl Resource {
             Resource::Enrolment => "enrolment",
             Resource::Reconciliation => "reconciliation",
             Resource::Identifier => "identifier",
+            Resource::Plan => "plan",
+            Resource::Provision => "provision",
         }
     }
 }

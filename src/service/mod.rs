@@ -29,6 +29,7 @@ mod transaction;
 pub mod transitions;
 pub mod trusts;
 
+use self::actions::watch::ActionLog;
 use self::feed::{Feed, FeedSettings};
 use self::identities::IdentityCache;
 use self::judging::RolledOver;
@@ -55,9 +56,9 @@ pub struct Limits {
     pub warnings_max: usize,
     /// Counts of pupils from 1 to below it are suppressed for whoever has no leave to see single pupils.
     pub small_number_limit: u64,
-    /// The most streams of transitions at once.
+    /// The most streams of transitions at once, and as many of actions.
     pub watchers_max: usize,
-    /// For how many days after it was recorded a transition can be watched.
+    /// For how many days after it was recorded a transition, or an entry of an action's log, can be watched.
     pub feed_retention_days: u32,
 }
 
@@ -87,6 +88,8 @@ pub struct Service {
     pub limits: Limits,
     /// The trusts' feeds of transitions.
     pub feed: Feed<Transitions>,
+    /// The trusts' feeds of what is recorded on actions.
+    pub action_feed: Feed<ActionLog>,
     reader: StageReader,
     rolled_over: RolledOver,
     policies: PolicyCache,
@@ -102,6 +105,7 @@ impl Service {
         };
         Service {
             feed: Feed::new(store.clone(), clock.clone(), settings),
+            action_feed: Feed::new(store.clone(), clock.clone(), settings),
             reader: StageReader::start(&store),
             store,
             clock,

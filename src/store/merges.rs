@@ -422,8 +422,8 @@ pub struct HandedEpisode {
     pub closed_at: Option<Option<DateTime<Utc>>>,
 }
 
-/// Hands episodes from one pupil to another, with their actions and logs. One statement, at whose end every action has its
-/// episode and every entry its action.
+/// Hands episodes from one pupil to another, with their actions, logs and plans. One statement, at whose end every action and
+/// plan has its episode and every entry its action.
 pub async fn hand_over_episodes(
     conn: &mut AsyncPgConnection,
     trust: TrustId,
@@ -445,6 +445,9 @@ pub async fn hand_over_episodes(
          ), moved_actions AS (
              UPDATE actions AS a SET pupil_id = $3, episode = n.after
              FROM n WHERE a.trust_id = $1 AND a.pupil_id = $2 AND a.episode = n.before
+         ), moved_plans AS (
+             UPDATE plans AS p SET pupil_id = $3, episode = n.after
+             FROM n WHERE p.trust_id = $1 AND p.pupil_id = $2 AND p.episode = n.before
          )
          UPDATE action_entries AS l SET pupil_id = $3, episode = n.after
          FROM n WHERE l.trust_id = $1 AND l.pupil_id = $2 AND l.episode = n.before",

@@ -7,7 +7,7 @@ diesel::table! { trusts (trust_id) {
 } }
 
 diesel::table! { feeds (trust_id) {
-    trust_id -> Uuid, position -> BigInt,
+    trust_id -> Uuid, position -> BigInt, action_position -> BigInt,
 } }
 
 diesel::table! { schools (trust_id, school_id) {
@@ -126,7 +126,33 @@ diesel::table! { action_entries (trust_id, pupil_id, episode, provision_id, ordi
     trust_id -> Uuid, pupil_id -> Uuid, episode -> Integer, provision_id -> Text, ordinal -> Integer, kind -> Text,
     from_state -> Nullable<SmallInt>, to_state -> Nullable<SmallInt>, text -> Text, recorded_by_name -> Text,
     recorded_by_position -> Text, recorded_at -> Timestamptz, request_id -> Nullable<Uuid>,
-    details -> Nullable<Jsonb>, recorded_by_id -> Text,
+    details -> Nullable<Jsonb>, recorded_by_id -> Text, position -> Nullable<BigInt>,
+} }
+
+diesel::table! { plans (trust_id, plan_id) {
+    trust_id -> Uuid, plan_id -> Uuid, pupil_id -> Uuid, episode -> Integer, provision_id -> Nullable<Text>,
+    cycle -> Integer, closed -> Bool, started_on -> Date, next_review_on -> Nullable<Date>, ended_on -> Nullable<Date>,
+    list_on -> Date, end_reason -> Nullable<Text>, end_comment -> Nullable<Text>, ended_by_name -> Nullable<Text>,
+    ended_by_position -> Nullable<Text>, ended_by_id -> Nullable<Text>, version -> BigInt, created_at -> Timestamptz,
+    updated_at -> Timestamptz,
+} }
+
+diesel::table! { plan_cycles (trust_id, plan_id, cycle) {
+    trust_id -> Uuid, plan_id -> Uuid, cycle -> Integer, aims -> Jsonb, steps -> Text, agreed_by -> Jsonb,
+    starts_on -> Date, review_on -> Date, recorded_by_name -> Text, recorded_by_position -> Text,
+    recorded_by_id -> Text, recorded_at -> Timestamptz,
+} }
+
+diesel::table! { plan_reviews (trust_id, plan_id, cycle) {
+    trust_id -> Uuid, plan_id -> Uuid, cycle -> Integer, found -> Text, decision -> Text, comment -> Text,
+    attendees -> Jsonb, reviewed_on -> Date, recorded_by_name -> Text, recorded_by_position -> Text,
+    recorded_by_id -> Text, recorded_at -> Timestamptz,
+} }
+
+diesel::table! { universal_reviews (trust_id, school_id, provision_id, ordinal) {
+    trust_id -> Uuid, school_id -> Uuid, provision_id -> Text, ordinal -> Integer, catalogue_version -> Integer,
+    status -> Text, comment -> Text, evidence -> Jsonb, reviewed_on -> Date, next_review_on -> Nullable<Date>,
+    recorded_by_name -> Text, recorded_by_position -> Text, recorded_by_id -> Text, recorded_at -> Timestamptz,
 } }
 
 diesel::table! { school_days (trust_id, school_id, academic_year) {

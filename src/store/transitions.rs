@@ -8,12 +8,18 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
 use super::StoreError;
-use super::feeds::{Place, Surroundings};
+use super::feeds::{self, FeedTable, Place, Surroundings};
 use super::schema::transitions;
 use super::stages::Cause;
 use crate::domain::identifiers::TrustId;
 use crate::domain::stage::Stage;
 use crate::domain::tally::Tally;
+
+/// Where the feed is kept.
+const FEED: FeedTable = FeedTable {
+    table: "transitions",
+    counter: "position",
+};
 
 /// A transition as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -212,86 +218,16 @@ pub async fn surroundings(
     trust: TrustId,
     position: i64,
 ) -> Result<Option<Surroundings>, StoreError> {
-    #[derive(QueryableByName)]
-    struct Found {
-        #[diesel(sql_type = sql_types::BigInt)]
-        end_position: i64,
-        #[diesel(sql_type = sql_types::Nullable<sql_types::Timestamptz>)]
-        end_recorded_at: Option<DateTime<Utc>>,
-        #[diesel(sql_type = sql_types::Nullable<sql_types::Timestamptz>)]
-        here_recorded_at: Option<DateTime<Utc>>,
-        #[diesel(sql_type = sql_types::Nullable<sql_types::Timestamptz>)]
-        next_recorded_at: Option<DateTime<Utc>>,
-    }
-    let found: Option<Found> = diesel::sql_query(
-        "SELECT f.position AS end_position,
-             (SELECT recorded_at FROM transitions WHERE trust_id = $1 AND position = f.position) AS end_recorded_at,
-             (SELECT recorded_at FROM transitions WHERE trust_id = $1 AND position = $2) AS here_recorded_at,
-             (SELECT recorded_at FROM transitions WHERE trust_id = $1 AND position = $2 + 1) AS next_recorded_at
-         FROM feeds f WHERE f.trust_id = $1",
-    )
-    .bind::<sql_types::Uuid, _>(trust.0)
-    // One more is asked for.
-    .bind::<sql_types::BigInt, _>(position.min(i64::MAX - 1))
-    .get_result(conn)
-    .await
-    .optional()?;
-    let Some(found) = found else {
-        return Ok(None);
-    };
-    let place = |position: i64, recorded_at: Option<DateTime<Utc>>| match (position, recorded_at) {
-        (0, _) => Some(Place::BEGINNING),
-        (position, recorded_at) => recorded_at.map(|recorded_at| Place { position, recorded_at }),
-    };
-    Ok(Some(Surroundings {
-        end: place(found.end_position, found.end_recorded_at).ok_or(StoreError::Corrupt("feeds.position"))?,
-        here: place(position, found.here_recorded_at),
-        next: found.next_recorded_at.map(|recorded_at| Place {
-            position: position.saturating_add(1),
-            recorded_at,
-        }),
-    }))
+    feeds::surroundings(conn, FEED, trust, position).await
 }
 
 /// A place after which every transition that follows in turn was recorded at or after a time; the end where all were before.
-/// Rows are all but in the order in which they were recorded, and positions have no gaps: found by halving.
 pub async fn place_at_time(
     conn: &mut AsyncPgConnection,
     trust: TrustId,
     time: DateTime<Utc>,
 ) -> Result<Option<Place>, StoreError> {
-    #[derive(QueryableByName)]
-    struct Found {
-        #[diesel(sql_type = sql_types::BigInt)]
-        position: i64,
-    }
-    let found: Option<Found> = diesel::sql_query(
-        "WITH RECURSIVE search (low, high) AS (
-             SELECT 0::bigint, position FROM feeds WHERE trust_id = $1
-             UNION ALL
-             SELECT CASE WHEN row.recorded_at < $2 THEN row.position ELSE low END,
-                 CASE WHEN row.recorded_at < $2 THEN high ELSE row.position - 1 END
-             FROM search
-             CROSS JOIN LATERAL (
-                 SELECT position, recorded_at FROM transitions WHERE trust_id = $1 AND position = (low + high + 1) / 2
-                 OFFSET 0
-             ) AS row
-             WHERE low < high
-         )
-         SELECT low AS position FROM search ORDER BY high - low LIMIT 1",
-    )
-    .bind::<sql_types::Uuid, _>(trust.0)
-    .bind::<sql_types::Timestamptz, _>(time)
-    .get_result(conn)
-    .await
-    .optional()?;
-    match found {
-        None => Ok(None),
-        Some(found) => {
-            let surroundings = surroundings(conn, trust, found.position).await?;
-            Ok(surroundings.and_then(|found| found.here))
-        }
-    }
+    feeds::place_at_time(conn, FEED, trust, time).await
 }
 
 /// A pupil's stage at a place of the feed.

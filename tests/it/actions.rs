@@ -6,8 +6,12 @@ mod lists;
 mod logs;
 mod model;
 mod people;
+mod plans;
 mod racing;
 mod raised;
+mod reviews;
+mod universal;
+mod watch;
 mod work;
 
 use graduated_response::proto as pb;

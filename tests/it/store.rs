@@ -41,6 +41,17 @@ async fn world_of_two_trusts() -> (World, [String; 2]) {
             ..pb::ProgressActionRequest::default()
         };
         world.actions().progress_action(begin).await.unwrap();
+        keep_a_plan(&world, &pupil).await;
+        let standing = pb::ReviewUniversalProvisionRequest {
+            trust_id: trust.clone(),
+            school: "100001".into(),
+            provision_id: "U-01".into(),
+            etag: "\"0\"".into(),
+            status: pb::UniversalStatus::Partly.into(),
+            recorded_by: Some(person()),
+            ..pb::ReviewUniversalProvisionRequest::default()
+        };
+        world.actions().review_universal_provision(standing).await.unwrap();
         let notice = pb::RecordPenaltyNoticeRequest {
             trust_id: trust.clone(),
             pupil: Some(by_id(&pupil)),
@@ -82,6 +93,41 @@ async fn world_of_two_trusts() -> (World, [String; 2]) {
         assert_eq!(found.state(), pb::ReconciliationState::AwaitingApproval);
     }
     (world, trusts)
+}
+
+/// Makes a plan of support for a pupil, and reviews its first cycle.
+async fn keep_a_plan(world: &World, pupil: &str) {
+    let cycle = |aims: &[&str]| pb::PlanCycleInput {
+        aims: aims
+            .iter()
+            .map(|aim| pb::PlanAim {
+                aim: (*aim).into(),
+                ..pb::PlanAim::default()
+            })
+            .collect(),
+        review_on: Some(pb_date("2025-11-28")),
+        ..pb::PlanCycleInput::default()
+    };
+    let request = pb::CreatePlanRequest {
+        trust_id: world.trust_id.clone(),
+        pupil: Some(by_id(pupil)),
+        cycle: Some(cycle(&["mornings"])),
+        recorded_by: Some(person()),
+        ..pb::CreatePlanRequest::default()
+    };
+    let made = world.actions().create_plan(request).await.unwrap().into_inner();
+    let made = made.plan.unwrap();
+    let request = pb::ReviewPlanRequest {
+        trust_id: world.trust_id.clone(),
+        plan_id: made.plan_id,
+        etag: made.etag,
+        found: "better".into(),
+        decision: pb::PlanDecision::Continue.into(),
+        next_cycle: Some(cycle(&[])),
+        recorded_by: Some(person()),
+        ..pb::ReviewPlanRequest::default()
+    };
+    world.actions().review_plan(request).await.unwrap();
 }
 
 /// The relations of the service's schema of these kinds that have a trust, in order: `r` is a table, `v` a view.

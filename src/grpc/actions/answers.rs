@@ -3,7 +3,8 @@
 use super::words::{number_of, to_condition, to_kind, to_role, to_state};
 use crate::domain::action::{Action, Assignee};
 use crate::domain::action_log::{
-    ActionEntry, Agency, ContactMethod, ContactOutcome, Entry, EvidenceSource, Party, ReferralStatus,
+    ActionEntry, Agency, Attendee, ContactMethod, ContactOutcome, Entry, Evidence, EvidenceSource, Party,
+    PlanChangeKind, ReferralStatus,
 };
 use crate::domain::person::Author;
 use crate::grpc::convert::{self, to_date, to_timestamp};
@@ -19,6 +20,7 @@ pub(super) fn to_action(action: Action) -> pb::Action {
         due_date_moved: action.due_moved,
         assignee: action.assignee.map(to_assignee),
         begun_at: action.begun_at.map(to_timestamp),
+        next_review_on: action.next_review_on.map(to_date),
         pupil_id: action.name.pupil.to_string(),
         episode: action.name.episode,
         stage: convert::to_stage(action.stage).into(),
@@ -54,11 +56,28 @@ fn to_assignee(assignee: Assignee) -> pb::Assignee {
     }
 }
 
-fn to_author(author: Author) -> pb::Person {
+pub(super) fn to_author(author: Author) -> pb::Person {
     pb::Person {
         name: author.person.name,
         position: author.person.position,
         person_id: author.person_id,
+    }
+}
+
+pub(super) fn to_attendees(attendees: Vec<Attendee>) -> Vec<pb::Attendee> {
+    let attendees = attendees.into_iter().map(|attendee| pb::Attendee {
+        party: number_of(attendee.party, Party::ALL),
+        person_name: attendee.person_name,
+    });
+    attendees.collect()
+}
+
+pub(super) fn to_evidence(evidence: Evidence) -> pb::Evidence {
+    pb::Evidence {
+        source: number_of(evidence.source, EvidenceSource::ALL),
+        source_name: evidence.source_name,
+        identifier: evidence.identifier,
+        description: evidence.description,
     }
 }
 
@@ -89,14 +108,7 @@ pub(super) fn to_entry(entry: ActionEntry) -> pb::ActionEntry {
             contacted_on: Some(to_date(contact.contacted_on)),
         }),
         Entry::Meeting(meeting) => Recorded::Meeting(pb::Meeting {
-            attendees: meeting
-                .attendees
-                .into_iter()
-                .map(|attendee| pb::Attendee {
-                    party: number_of(attendee.party, Party::ALL),
-                    person_name: attendee.person_name,
-                })
-                .collect(),
+            attendees: to_attendees(meeting.attendees),
             summary: meeting.summary,
             held_on: Some(to_date(meeting.held_on)),
         }),
@@ -115,17 +127,18 @@ pub(super) fn to_entry(entry: ActionEntry) -> pb::ActionEntry {
             comment: referral.comment,
             happened_on: Some(to_date(referral.happened_on)),
         }),
-        Entry::Evidence(evidence) => Recorded::Evidence(pb::Evidence {
-            source: number_of(evidence.source, EvidenceSource::ALL),
-            source_name: evidence.source_name,
-            identifier: evidence.identifier,
-            description: evidence.description,
-        }),
+        Entry::Evidence(evidence) => Recorded::Evidence(to_evidence(evidence)),
         Entry::Review(review) => Recorded::Review(pb::Review {
             found: review.found,
             decided: review.decided,
             reviewed_on: Some(to_date(review.reviewed_on)),
             next_review_on: review.next_review_on.map(to_date),
+        }),
+        Entry::Plan(change) => Recorded::PlanChange(pb::PlanChange {
+            plan_id: change.plan_id.to_string(),
+            kind: number_of(change.kind, PlanChangeKind::ALL),
+            cycle: change.cycle,
+            happened_on: Some(to_date(change.happened_on)),
         }),
     };
     pb::ActionEntry {

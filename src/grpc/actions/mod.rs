@@ -1,7 +1,10 @@
 //! `ActionService`: what pupils' stages require of people.
 
 mod answers;
+mod plans;
 mod requests;
+mod universal;
+mod watch;
 mod words;
 
 use prost::Message as _;
@@ -16,6 +19,7 @@ use crate::service::actions::writes::ActionRequest;
 use crate::service::{Service, ServiceError};
 use crate::store::actions::ActionFilter;
 
+pub use self::watch::ActionStream;
 pub use self::words::{to_condition, to_kind, to_role};
 
 /// Serves `ActionService`.
@@ -272,5 +276,86 @@ impl ActionService for ActionHandler {
         request: Request<pb::ListMissingProvisionRequest>,
     ) -> Result<Response<pb::ListMissingProvisionResponse>, Status> {
         Ok(Response::new(self.list_missing(request.into_inner()).await?))
+    }
+
+    async fn create_plan(
+        &self,
+        request: Request<pb::CreatePlanRequest>,
+    ) -> Result<Response<pb::CreatePlanResponse>, Status> {
+        Ok(Response::new(plans::create(&self.service, request.into_inner()).await?))
+    }
+
+    async fn get_plan(&self, request: Request<pb::GetPlanRequest>) -> Result<Response<pb::GetPlanResponse>, Status> {
+        Ok(Response::new(plans::get(&self.service, request.into_inner()).await?))
+    }
+
+    async fn list_plans(
+        &self,
+        request: Request<pb::ListPlansRequest>,
+    ) -> Result<Response<pb::ListPlansResponse>, Status> {
+        Ok(Response::new(plans::list(&self.service, request.into_inner()).await?))
+    }
+
+    async fn review_plan(
+        &self,
+        request: Request<pb::ReviewPlanRequest>,
+    ) -> Result<Response<pb::ReviewPlanResponse>, Status> {
+        Ok(Response::new(plans::review(&self.service, request.into_inner()).await?))
+    }
+
+    async fn close_plan(
+        &self,
+        request: Request<pb::ClosePlanRequest>,
+    ) -> Result<Response<pb::ClosePlanResponse>, Status> {
+        Ok(Response::new(plans::close(&self.service, request.into_inner()).await?))
+    }
+
+    async fn list_universal_provision(
+        &self,
+        request: Request<pb::ListUniversalProvisionRequest>,
+    ) -> Result<Response<pb::ListUniversalProvisionResponse>, Status> {
+        Ok(Response::new(
+            universal::list(&self.service, request.into_inner()).await?,
+        ))
+    }
+
+    async fn review_universal_provision(
+        &self,
+        request: Request<pb::ReviewUniversalProvisionRequest>,
+    ) -> Result<Response<pb::ReviewUniversalProvisionResponse>, Status> {
+        Ok(Response::new(
+            universal::review(&self.service, request.into_inner()).await?,
+        ))
+    }
+
+    async fn list_universal_reviews(
+        &self,
+        request: Request<pb::ListUniversalReviewsRequest>,
+    ) -> Result<Response<pb::ListUniversalReviewsResponse>, Status> {
+        Ok(Response::new(
+            universal::history(&self.service, request.into_inner()).await?,
+        ))
+    }
+
+    async fn summarize_universal_provision(
+        &self,
+        request: Request<pb::SummarizeUniversalProvisionRequest>,
+    ) -> Result<Response<pb::SummarizeUniversalProvisionResponse>, Status> {
+        Ok(Response::new(
+            universal::summarize(&self.service, request.into_inner()).await?,
+        ))
+    }
+
+    type WatchActionsStream = ActionStream;
+
+    async fn watch_actions(&self, request: Request<pb::WatchActionsRequest>) -> Result<Response<ActionStream>, Status> {
+        Ok(Response::new(watch::watch(&self.service, request.get_ref()).await?))
+    }
+
+    async fn get_action_feed(
+        &self,
+        request: Request<pb::GetActionFeedRequest>,
+    ) -> Result<Response<pb::GetActionFeedResponse>, Status> {
+        Ok(Response::new(watch::feed(&self.service, request.get_ref()).await?))
     }
 }

@@ -20,32 +20,37 @@ use crate::service::actions::writes::{ActionRequest, Deed};
 use crate::service::error::FieldViolation;
 
 /// The length of a reason.
-const REASON: std::ops::RangeInclusive<usize> = 1..=500;
+pub(super) const REASON: std::ops::RangeInclusive<usize> = 1..=500;
 /// The length of what is told at length.
-const WORDS_MAX: usize = 4000;
+pub(super) const WORDS_MAX: usize = 4000;
 /// The length of a name, or of somebody else's identifier.
-const NAME_MAX: usize = 200;
+pub(super) const NAME_MAX: usize = 200;
 /// The length of a reference.
-const REFERENCE_MAX: usize = 500;
+pub(super) const REFERENCE_MAX: usize = 500;
 /// How many can be at a meeting.
 const ATTENDEES_MAX: usize = 50;
 
 pub(super) fn action_name(text: &str) -> Result<ActionName, FieldViolation> {
+    named_action("name", text)
+}
+
+/// The action that a field names.
+pub(super) fn named_action(field: &str, text: &str) -> Result<ActionName, FieldViolation> {
     text.parse().map_err(|error: crate::domain::action::InvalidActionName| {
-        FieldViolation::new("name", "INVALID_ACTION_NAME", error.to_string())
+        FieldViolation::new(field, "INVALID_ACTION_NAME", error.to_string())
     })
 }
 
 /// The etag of a request that needs one.
-fn required_etag(etag: &str) -> Result<Option<i64>, FieldViolation> {
+pub(super) fn required_etag(etag: &str) -> Result<Option<i64>, FieldViolation> {
     if etag.is_empty() {
-        let message = "give the action's etag as last read: two people cannot both change an action";
+        let message = "give the etag as last read: two people cannot both change one thing";
         return Err(FieldViolation::new("etag", "MISSING_ETAG", message));
     }
     Ok(convert::etag(etag))
 }
 
-fn author(person: Option<&pb::Person>) -> Result<Author, FieldViolation> {
+pub(super) fn author(person: Option<&pb::Person>) -> Result<Author, FieldViolation> {
     Ok(Author {
         person: convert::person("recorded_by", person)?,
         person_id: text(
@@ -57,7 +62,11 @@ fn author(person: Option<&pb::Person>) -> Result<Author, FieldViolation> {
 }
 
 /// The name of a request that gives itself one, with a digest of what it asks for.
-fn request_of(method: &str, id: &str, without_id: &impl Message) -> Result<Option<(Uuid, Vec<u8>)>, FieldViolation> {
+pub(super) fn request_of(
+    method: &str,
+    id: &str,
+    without_id: &impl Message,
+) -> Result<Option<(Uuid, Vec<u8>)>, FieldViolation> {
     let id = convert::optional_request_id("request_id", id)?;
     Ok(id.map(|id| (id, fingerprint(method, without_id))))
 }
@@ -154,7 +163,7 @@ fn entry(entry: Option<&pb::add_action_entry_request::Entry>, today: NaiveDate) 
             sent_on: optional_date("letter.sent_on", asked.sent_on.as_ref())?.unwrap_or(today),
         }),
         Some(Asked::Referral(asked)) => Entry::Referral(referral(asked, today)?),
-        Some(Asked::Evidence(asked)) => Entry::Evidence(evidence(asked)?),
+        Some(Asked::Evidence(asked)) => Entry::Evidence(evidence("evidence", asked)?),
         Some(Asked::Review(asked)) => Entry::Review(Review {
             found: text("review.found", &asked.found, 1..=WORDS_MAX)?,
             decided: text("review.decided", &asked.decided, 1..=WORDS_MAX)?,
@@ -181,24 +190,29 @@ fn contact(asked: &pb::Contact, today: NaiveDate) -> Result<Contact, FieldViolat
     })
 }
 
-fn meeting(asked: &pb::Meeting, today: NaiveDate) -> Result<Meeting, FieldViolation> {
-    if asked.attendees.is_empty() {
-        let message = format!("say who was present: 1 to {ATTENDEES_MAX}");
-        return Err(FieldViolation::new("meeting.attendees", "MISSING_ATTENDEES", message));
-    }
-    if asked.attendees.len() > ATTENDEES_MAX {
+/// Those at a meeting or a review, or who agreed to something.
+pub(super) fn attendees(list: &str, asked: &[pb::Attendee]) -> Result<Vec<Attendee>, FieldViolation> {
+    if asked.len() > ATTENDEES_MAX {
         let message = format!("give at most {ATTENDEES_MAX}");
-        return Err(FieldViolation::new("meeting.attendees", "TOO_MANY", message));
+        return Err(FieldViolation::new(list, "TOO_MANY", message));
     }
-    let attendees = asked.attendees.iter().enumerate().map(|(place, attendee)| {
-        let field = |name: &str| format!("meeting.attendees[{place}].{name}");
+    let attendees = asked.iter().enumerate().map(|(place, attendee)| {
+        let field = |name: &str| format!("{list}[{place}].{name}");
         Ok(Attendee {
             party: party(&field("party"), attendee.party)?,
             person_name: text(&field("person_name"), &attendee.person_name, 0..=NAME_MAX)?,
         })
     });
+    attendees.collect()
+}
+
+fn meeting(asked: &pb::Meeting, today: NaiveDate) -> Result<Meeting, FieldViolation> {
+    if asked.attendees.is_empty() {
+        let message = format!("say who was present: 1 to {ATTENDEES_MAX}");
+        return Err(FieldViolation::new("meeting.attendees", "MISSING_ATTENDEES", message));
+    }
     Ok(Meeting {
-        attendees: attendees.collect::<Result<_, FieldViolation>>()?,
+        attendees: attendees("meeting.attendees", &asked.attendees)?,
         summary: text("meeting.summary", &asked.summary, 1..=WORDS_MAX)?,
         held_on: optional_date("meeting.held_on", asked.held_on.as_ref())?.unwrap_or(today),
     })
@@ -250,9 +264,10 @@ fn referral(asked: &pb::Referral, today: NaiveDate) -> Result<Referral, FieldVio
     })
 }
 
-fn evidence(asked: &pb::Evidence) -> Result<Evidence, FieldViolation> {
+pub(super) fn evidence(field: &str, asked: &pb::Evidence) -> Result<Evidence, FieldViolation> {
+    let of = |name: &str| format!("{field}.{name}");
     let source = words::choice(
-        "evidence.source",
+        &of("source"),
         asked.source,
         EvidenceSource::ALL,
         "UNKNOWN_EVIDENCE_SOURCE",
@@ -261,9 +276,9 @@ fn evidence(asked: &pb::Evidence) -> Result<Evidence, FieldViolation> {
     let named = usize::from(source == EvidenceSource::Other);
     Ok(Evidence {
         source,
-        source_name: text("evidence.source_name", &asked.source_name, named..=NAME_MAX)?,
-        identifier: text("evidence.identifier", &asked.identifier, 1..=REFERENCE_MAX)?,
-        description: text("evidence.description", &asked.description, 0..=REFERENCE_MAX)?,
+        source_name: text(&of("source_name"), &asked.source_name, named..=NAME_MAX)?,
+        identifier: text(&of("identifier"), &asked.identifier, 1..=REFERENCE_MAX)?,
+        description: text(&of("description"), &asked.description, 0..=REFERENCE_MAX)?,
     })
 }
 

@@ -136,7 +136,10 @@ pub fn to_role(role: Role) -> pb::ResponsibleRole {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::action_log::{Agency, ContactMethod, ContactOutcome, EvidenceSource, Party, ReferralStatus};
+    use crate::domain::action_log::{
+        Agency, ContactMethod, ContactOutcome, EvidenceSource, Party, PlanChangeKind, ReferralStatus,
+    };
+    use crate::domain::plan::{Decision, EndReason};
 
     #[test]
     fn every_state_of_the_contract_reads_back_and_no_other_number_does() {
@@ -201,6 +204,15 @@ mod tests {
         });
         same_names(EvidenceSource::ALL, "EVIDENCE_SOURCE_", |number| {
             Some(pb::EvidenceSource::try_from(number).ok()?.as_str_name())
+        });
+        same_names(PlanChangeKind::ALL, "PLAN_CHANGE_KIND_", |number| {
+            Some(pb::PlanChangeKind::try_from(number).ok()?.as_str_name())
+        });
+        same_names(Decision::ALL, "PLAN_DECISION_", |number| {
+            Some(pb::PlanDecision::try_from(number).ok()?.as_str_name())
+        });
+        same_names(EndReason::ALL, "PLAN_END_REASON_", |number| {
+            Some(pb::PlanEndReason::try_from(number).ok()?.as_str_name())
         });
     }
 }

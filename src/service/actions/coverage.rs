@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use chrono::NaiveDate;
 use uuid::Uuid;
 
+use super::reviews;
 use crate::domain::action::{Action, Coverage};
 use crate::domain::identifiers::{PupilId, PupilKey, SchoolKey, TrustId};
 use crate::domain::stage::Stage;
@@ -95,7 +96,9 @@ impl Service {
         let read = async {
             let pupil = existing_pupil(&mut transaction, trust, key).await?;
             let required = required_of_pupil(&mut transaction, trust, pupil).await?;
-            Ok((pupil, required.ok_or(ServiceError::NotFound(Resource::Pupil))?))
+            let (stage, mut actions) = required.ok_or(ServiceError::NotFound(Resource::Pupil))?;
+            reviews::tell_next(&mut transaction, trust, &mut actions, self.clock.today()).await?;
+            Ok((pupil, (stage, actions)))
         }
         .await;
         let (pupil, (stage, actions)) = finish(transaction, read).await?;

@@ -2,6 +2,7 @@
 
 use chrono::NaiveDate;
 
+use super::reviews;
 use crate::domain::action::{Action, ActionState};
 use crate::domain::catalogue::Role;
 use crate::domain::identifiers::{SchoolKey, TrustId};
@@ -165,7 +166,10 @@ impl Service {
                 let found = resolve_school(&mut transaction, trust, key).await?;
                 filter.school = Some(found.ok_or(ServiceError::NotFound(Resource::School))?.0);
             }
-            Ok(lists::list(&mut transaction, trust, &filter, page.after, one_more(page.size)).await?)
+            let rows = lists::list(&mut transaction, trust, &filter, page.after, one_more(page.size)).await?;
+            let (keys, mut actions): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
+            reviews::tell_next(&mut transaction, trust, &mut actions, filter.today).await?;
+            Ok(keys.into_iter().zip(actions).collect())
         }
         .await;
         let rows = finish(transaction, read).await?;

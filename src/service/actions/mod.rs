@@ -2,6 +2,10 @@
 
 pub mod coverage;
 pub mod lists;
+pub mod plans;
+mod reviews;
+pub mod universal;
+pub mod watch;
 pub mod writes;
 
 use diesel_async::AsyncPgConnection;
@@ -32,7 +36,8 @@ impl Service {
         let read = async {
             let pupil = existing_pupil(&mut transaction, trust, &pupil).await?;
             let limit = one_more(page.size);
-            let rows = actions::list_actions(&mut transaction, trust, pupil, filter, page.after, limit).await?;
+            let mut rows = actions::list_actions(&mut transaction, trust, pupil, filter, page.after, limit).await?;
+            reviews::tell_next(&mut transaction, trust, &mut rows, self.clock.today()).await?;
             Ok(PageOf::from_rows(rows, page.size, |action| {
                 (action.name.episode, action.ordinal)
             }))
@@ -48,8 +53,14 @@ impl Service {
     pub async fn get_action(&self, trust: TrustId, name: &ActionName) -> Result<Action, ServiceError> {
         self.roll_over(trust).await?;
         let mut transaction = self.store.begin(trust).await?;
-        let outcome = existing(&mut transaction, trust, name).await;
-        finish(transaction, outcome).await
+        let read = async {
+            let mut action = existing(&mut transaction, trust, name).await?;
+            let today = self.clock.today();
+            reviews::tell_next(&mut transaction, trust, std::slice::from_mut(&mut action), today).await?;
+            Ok(action)
+        }
+        .await;
+        finish(transaction, read).await
     }
 
     /// Lists an action's log in the order of its entries. The key of a page is an entry's ordinal.

@@ -5,7 +5,7 @@ use diesel_async::AsyncPgConnection;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::existing;
+use super::{existing, reviews};
 use crate::domain::action::{Action, ActionName, ActionState, Assignee, IllegalMove};
 use crate::domain::action_log::{ActionEntry, AssignmentChange, DueDateChange, Entry, ReferralError, referral_goes_on};
 use crate::domain::identifiers::TrustId;
@@ -99,6 +99,8 @@ struct Answered {
     begun_at: Option<DateTime<Utc>>,
     beyond_stage: bool,
     never_reached: bool,
+    #[serde(default)]
+    next_review_on: Option<NaiveDate>,
     /// The last entry that was appended; nothing where none was.
     entry: Option<i32>,
 }
@@ -116,6 +118,7 @@ impl Answered {
             begun_at: action.begun_at,
             beyond_stage: action.beyond_stage,
             never_reached: action.never_reached,
+            next_review_on: action.next_review_on,
             entry,
         }
     }
@@ -133,6 +136,7 @@ impl Answered {
             begun_at: self.begun_at,
             beyond_stage: self.beyond_stage,
             never_reached: self.never_reached,
+            next_review_on: self.next_review_on,
             ..action
         })
     }
@@ -156,6 +160,7 @@ impl Service {
             let now = self.clock.now();
             let mut transaction = self.store.begin(trust).await?;
             let outcome = work(&mut transaction, trust, asked, now).await;
+            transaction.announce_on_commit(trust);
             finish(transaction, outcome).await
         })
         .await
@@ -192,7 +197,9 @@ async fn work(
         Deed::Reschedule { due_on, reason, .. } => rescheduled(&action, *due_on, reason, london_date(now))?,
         Deed::Record(entry) => worked(conn, trust, &action, entry, london_date(now)).await?,
     };
-    let (action, entry) = write(conn, trust, action, outcome, asked, now).await?;
+    let request_id = request.map(|request| request.id);
+    let (mut action, entry) = write(conn, trust, action, outcome, &asked.recorded_by, request_id, now).await?;
+    reviews::tell_next(conn, trust, std::slice::from_mut(&mut action), london_date(now)).await?;
     if let Some(request) = request {
         let answer = Answered::of(&action, entry.as_ref().map(|entry| entry.ordinal));
         record(conn, trust, request, answer, now).await?;
@@ -201,7 +208,11 @@ async fn work(
 }
 
 /// The action as it is once nobody else can write anything about its pupil.
-async fn locked(conn: &mut AsyncPgConnection, trust: TrustId, name: &ActionName) -> Result<Action, ServiceError> {
+pub(super) async fn locked(
+    conn: &mut AsyncPgConnection,
+    trust: TrustId,
+    name: &ActionName,
+) -> Result<Action, ServiceError> {
     let name = existing(conn, trust, name).await?.name;
     // The lock of everything about a pupil.
     stages::lock(conn, trust, &[name.pupil.0]).await?;
@@ -327,6 +338,20 @@ async fn worked(
     })
 }
 
+/// Records work that was checked, under no name of a request. The action has to be locked.
+pub(super) async fn record_work(
+    conn: &mut AsyncPgConnection,
+    trust: TrustId,
+    action: Action,
+    entry: &Entry,
+    recorded_by: &Author,
+    now: DateTime<Utc>,
+) -> Result<(), ServiceError> {
+    let outcome = worked(conn, trust, &action, entry, london_date(now)).await?;
+    write(conn, trust, action, outcome, recorded_by, None, now).await?;
+    Ok(())
+}
+
 fn check_dates(entry: &Entry, today: NaiveDate) -> Result<(), ServiceError> {
     if let Some((field, date)) = entry.happened_on()
         && date > today
@@ -357,7 +382,8 @@ async fn write(
     trust: TrustId,
     action: Action,
     outcome: Outcome,
-    asked: &ActionRequest,
+    recorded_by: &Author,
+    request: Option<Uuid>,
     now: DateTime<Utc>,
 ) -> Result<(Action, Option<ActionEntry>), ServiceError> {
     if outcome.entries.is_empty() {
@@ -367,10 +393,9 @@ async fn write(
     let last = outcome.entries.len();
     let entries = (1..).zip(outcome.entries).map(|(place, entry)| NewEntry {
         entry,
-        request: asked.request.as_ref().map(|(id, _)| *id).filter(|_| place == last),
+        request: request.filter(|_| place == last),
     });
-    let appended =
-        entries::append_entries(conn, trust, &action.name, entries.collect(), &asked.recorded_by, now).await?;
+    let appended = entries::append_entries(conn, trust, &action.name, entries.collect(), recorded_by, now).await?;
     let mut appended = appended.ok_or_else(|| request_id_reused("request_id"))?;
     Ok((existing(conn, trust, &action.name).await?, appended.pop()))
 }

@@ -13,7 +13,7 @@ use crate::domain::action::ActionName;
 use crate::domain::action_log::{ActionEntry, Entry, Referral};
 use crate::domain::identifiers::TrustId;
 use crate::domain::person::{Author, Person};
-use crate::store::schema::action_entries;
+use crate::store::schema::{action_entries, feeds};
 
 /// An entry to be appended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,15 +33,16 @@ const MEETING: &str = "meeting";
 const LETTER: &str = "letter";
 const REFERRAL: &str = "referral";
 const EVIDENCE: &str = "evidence";
-const REVIEW: &str = "review";
+pub(super) const REVIEW: &str = "review";
+const PLAN: &str = "plan";
 
-#[derive(Queryable, Selectable, Insertable)]
+#[derive(Queryable, QueryableByName, Selectable, Insertable)]
 #[diesel(table_name = action_entries, check_for_backend(diesel::pg::Pg))]
-struct EntryRow {
+pub(super) struct EntryRow {
     trust_id: Uuid,
-    pupil_id: Uuid,
-    episode: i32,
-    provision_id: String,
+    pub(super) pupil_id: Uuid,
+    pub(super) episode: i32,
+    pub(super) provision_id: String,
     ordinal: i32,
     kind: String,
     from_state: Option<i16>,
@@ -53,6 +54,7 @@ struct EntryRow {
     request_id: Option<Uuid>,
     details: Option<Value>,
     recorded_by_id: String,
+    position: Option<i64>,
 }
 
 /// What an entry is stored as: its kind, its words and its details.
@@ -74,11 +76,12 @@ fn parts(entry: &Entry) -> Result<(&'static str, &str, Option<Value>), StoreErro
         Entry::Referral(referral) => (REFERRAL, "", details(referral)?),
         Entry::Evidence(evidence) => (EVIDENCE, "", details(evidence)?),
         Entry::Review(review) => (REVIEW, "", details(review)?),
+        Entry::Plan(change) => (PLAN, "", details(change)?),
     })
 }
 
 /// Reads the details of an entry.
-fn read<T: DeserializeOwned>(details: Option<Value>) -> Result<T, StoreError> {
+pub(super) fn read<T: DeserializeOwned>(details: Option<Value>) -> Result<T, StoreError> {
     let corrupt = StoreError::Corrupt("the details of an entry of an action's log");
     details
         .and_then(|details| serde_json::from_value(details).ok())
@@ -104,6 +107,7 @@ impl TryFrom<EntryRow> for ActionEntry {
             (REFERRAL, None, None) => Entry::Referral(read(row.details)?),
             (EVIDENCE, None, None) => Entry::Evidence(read(row.details)?),
             (REVIEW, None, None) => Entry::Review(read(row.details)?),
+            (PLAN, None, None) => Entry::Plan(read(row.details)?),
             _ => return Err(StoreError::Corrupt("an entry of an action's log")),
         };
         Ok(ActionEntry {
@@ -163,8 +167,9 @@ pub async fn referrals(
     referrals.collect()
 }
 
-/// Appends entries to an action's log, and returns them with their places. The pupil has to be locked. Nothing where an earlier
-/// request of the same name has appended an entry: the transaction is then to be rolled back.
+/// Appends entries to an action's log and to the trust's feed, and returns them with their places in the log. The pupil has to
+/// be locked, and the trust's feeds stay locked from here to the end of the transaction: little is to follow. Nothing where an
+/// earlier request of the same name has appended an entry: the transaction is then to be rolled back.
 pub async fn append_entries(
     conn: &mut AsyncPgConnection,
     trust: TrustId,
@@ -181,9 +186,16 @@ pub async fn append_entries(
         .select(diesel::dsl::max(action_entries::ordinal))
         .first(conn)
         .await?;
+    let count = i64::try_from(entries.len()).unwrap_or(i64::MAX);
+    let end: i64 = diesel::update(feeds::table.filter(feeds::trust_id.eq(trust.0)))
+        .set(feeds::action_position.eq(feeds::action_position + count))
+        .returning(feeds::action_position)
+        .get_result(conn)
+        .await?;
+    let positions = end - count + 1..;
     let mut appended = Vec::with_capacity(entries.len());
     let mut rows = Vec::with_capacity(entries.len());
-    for (ordinal, new) in (last.unwrap_or(0) + 1..).zip(entries) {
+    for ((ordinal, position), new) in (last.unwrap_or(0) + 1..).zip(positions).zip(entries) {
         let (kind, text, details) = parts(&new.entry)?;
         let states = match &new.entry {
             Entry::StateChange { from, to, .. } => Some((from.number(), to.number())),
@@ -205,6 +217,7 @@ pub async fn append_entries(
             request_id: new.request,
             details,
             recorded_by_id: recorded_by.person_id.clone(),
+            position: Some(position),
         });
         appended.push(ActionEntry {
             ordinal,

@@ -4,7 +4,11 @@
 
 pub mod coverage;
 pub mod entries;
+pub mod feed;
 pub mod lists;
+pub mod plans;
+pub mod reviews;
+pub mod universal;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use diesel::prelude::*;
@@ -131,6 +135,8 @@ impl TryFrom<ActionRow> for Action {
             assignee,
             begun_at: row.begun_at,
             previous_episode: row.previous_episode,
+            // It follows from the log and from calendars: see `reviews`.
+            next_review_on: None,
         })
     }
 }

@@ -389,6 +389,7 @@ impl<'a> Life<'a> {
                 Kept::Referral(_) => "referral".into(),
                 Kept::Evidence(_) => "evidence".into(),
                 Kept::Review(_) => "review".into(),
+                Kept::PlanChange(_) => "plan".into(),
             });
             assert_eq!(lines.collect::<Vec<String>>(), model.log, "{}", PROVISIONS[place]);
         }

@@ -6,12 +6,13 @@ use chrono::Datelike as _;
 use serde_json::{Value, json};
 
 use super::call::Script;
+use super::script_plans;
 use crate::common::day;
 
 /// The children and the people are made up.
 const SOURCE: &str = "arbor:101";
 
-fn date(text: &str) -> Value {
+pub(super) fn date(text: &str) -> Value {
     let date = day(text);
     json!({ "year": date.year(), "month": date.month(), "day": date.day() })
 }
@@ -20,20 +21,20 @@ fn session(text: &str, half: &str) -> Value {
     json!({ "date": date(text), "half": format!("SESSION_HALF_{half}") })
 }
 
-fn person() -> Value {
+pub(super) fn person() -> Value {
     json!({ "name": "R. Ahmed", "position": "attendance officer" })
 }
 
-fn mis(value: &str) -> Value {
+pub(super) fn mis(value: &str) -> Value {
     json!({ "mis_identifier": { "source": SOURCE, "value": value } })
 }
 
 /// A request's own name.
-fn request_id(number: u8) -> String {
+pub(super) fn request_id(number: u8) -> String {
     format!("0f9d7a52-0000-4000-8000-0000000000{number:02}")
 }
 
-fn text(value: &Value) -> String {
+pub(super) fn text(value: &Value) -> String {
     value
         .as_str()
         .unwrap_or_else(|| panic!("{value} is no text"))
@@ -49,6 +50,7 @@ pub async fn run(script: &mut Script) {
     stages(script, &trust).await;
     thresholds(script, &trust).await;
     actions(script, &trust).await;
+    script_plans::run(script, &trust).await;
     holds(script, &trust).await;
     catalogues(script, &trust).await;
     policies(script, &trust).await;

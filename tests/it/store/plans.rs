@@ -8,6 +8,8 @@ use graduated_response::domain::identifiers::TrustId;
 use graduated_response::domain::session::AcademicYear;
 use graduated_response::domain::stage::Stage;
 use graduated_response::store::SERVICE_ROLE;
+use graduated_response::store::actions::feed;
+use graduated_response::store::actions::plans::{self as support, PlanFilter};
 use graduated_response::store::movements::{MovementFilter, every_move, first_to_last};
 use graduated_response::store::stage_reader::stages_of;
 use graduated_response::store::stages::{StageFilter, list_pupils};
@@ -257,5 +259,90 @@ async fn a_schools_summaries_and_forecasts_are_read_by_indexes() {
     for statement in made {
         let plan = plan(&world, &statement).await;
         assert!(plan.contains("Index") && !plan.contains("Seq Scan on"), "{plan}");
+    }
+}
+
+#[tokio::test]
+async fn plans_of_support_are_listed_by_indexes() {
+    let world = world_of_five_thousand().await;
+    let trust = &world.trust_id;
+    let fill = format!(
+        "INSERT INTO episodes (trust_id, pupil_id, episode, catalogue_version, academic_year, raised_at, opened_at)
+             SELECT trust_id, pupil_id, 1, 1, 2025, '{{}}', now() FROM pupils WHERE trust_id = '{trust}';
+         INSERT INTO plans (trust_id, plan_id, pupil_id, episode, cycle, closed, started_on, next_review_on, ended_on, version,
+             end_reason, created_at, updated_at)
+             SELECT '{trust}', md5('plan' || n)::uuid, md5('pupil' || n)::uuid, 1, 1, n % 3 = 0, '2025-09-01',
+                 CASE WHEN n % 3 > 0 THEN date '2025-09-20' + n % 50 END, CASE WHEN n % 3 = 0 THEN date '2025-09-10' END, 1,
+                 CASE WHEN n % 3 = 0 THEN 'replaced' END, now(), now()
+             FROM generate_series(1, 5000) AS n;
+         INSERT INTO plan_cycles
+             SELECT trust_id, plan_id, 1, '[]', '', '[]', '2025-09-01', '2025-10-01', '', '', '', now() FROM plans;
+         INSERT INTO plan_reviews
+             SELECT trust_id, plan_id, 1, '', 'close', '', '[]', '2025-09-10', '', '', '', now() FROM plans WHERE closed;
+         ANALYZE"
+    );
+    world.sql().await.batch_execute(&fill).await.unwrap();
+    let school = a_school(&world).await;
+    let today = day("2025-10-01");
+    let filters = [
+        PlanFilter::default(),
+        PlanFilter {
+            closed: Some(false),
+            to: Some(today),
+            ..PlanFilter::default()
+        },
+        PlanFilter {
+            school: Some(school),
+            today,
+            ..PlanFilter::default()
+        },
+    ];
+    for filter in filters {
+        let made = statements(&world, async |connection, trust| {
+            let after = Some((false, day("2025-09-21"), Uuid::nil()));
+            let listed = support::list(connection, trust, &filter, after, 50).await.unwrap();
+            assert_eq!(listed.len(), 50);
+        });
+        let made = made.await;
+        assert_eq!(made.len(), 3, "{made:?}");
+        for statement in made {
+            let plan = plan(&world, &statement).await;
+            assert!(plan.contains("Index") && !plan.contains("Seq Scan on"), "{plan}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_recorded_on_actions_is_followed_by_indexes() {
+    let world = world_of_five_thousand().await;
+    let trust = &world.trust_id;
+    let fill = format!(
+        "INSERT INTO episodes (trust_id, pupil_id, episode, catalogue_version, academic_year, raised_at, opened_at)
+             SELECT trust_id, pupil_id, 1, 1, 2025, '{{}}', now() FROM pupils WHERE trust_id = '{trust}';
+         INSERT INTO actions (trust_id, pupil_id, episode, provision_id, state, version, updated_at)
+             SELECT trust_id, pupil_id, 1, '1-01', 3, 1, now() FROM pupils WHERE trust_id = '{trust}';
+         INSERT INTO action_entries (trust_id, pupil_id, episode, provision_id, ordinal, kind, text, recorded_by_name,
+             recorded_by_position, recorded_at, position)
+             SELECT '{trust}', md5('pupil' || n % 5000 + 1)::uuid, 1, '1-01', n / 5000 + 1, 'note', '', '', '', now(), n + 1
+             FROM generate_series(0, 14999) AS n;
+         UPDATE feeds SET action_position = 15000 WHERE trust_id = '{trust}';
+         ANALYZE"
+    );
+    world.sql().await.batch_execute(&fill).await.unwrap();
+    let made = statements(&world, async |connection, trust| {
+        let read = feed::after(connection, trust, 7_000, 500).await.unwrap();
+        let positions: Vec<i64> = read.iter().map(|entry| entry.place.position).collect();
+        assert_eq!(positions, (7_001..=7_500).collect::<Vec<_>>());
+        let around = feed::surroundings(connection, trust, 7_000).await.unwrap().unwrap();
+        assert_eq!((around.end.position, around.next.unwrap().position), (15_000, 7_001));
+    });
+    let made = made.await;
+    assert_eq!(made.len(), 2, "{made:?}");
+    for statement in made {
+        let plan = plan(&world, &statement).await;
+        assert!(plan.contains("action_entries_by_position"), "{plan}");
+        // The trusts are one.
+        let scanned = plan.replace("Seq Scan on feeds", "");
+        assert!(!scanned.contains("Seq Scan on"), "{plan}");
     }
 }

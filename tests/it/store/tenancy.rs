@@ -13,17 +13,20 @@ use uuid::Uuid;
 use super::{count, with_trust, world_of_two_trusts};
 use crate::common::{World, day};
 
-const APPEND_ONLY: [&str; 10] = [
+const APPEND_ONLY: [&str; 13] = [
     "action_entries",
     "batches",
     "catalogue_activations",
     "first_entries",
     "mark_revisions",
+    "plan_cycles",
+    "plan_reviews",
     "policy_activations",
     "provisions",
     "pupil_changes",
     "reconciliation_pupils",
     "transitions",
+    "universal_reviews",
 ];
 
 /// A connection that works as the service does: for one trust, or for none.

@@ -12,6 +12,7 @@ const WORK_ACTIONS: &str = "2025-10-09-000000_work_actions";
 /// two pupils in an episode, whose third stage turned out never to have been reached. The first one's actions were worked on.
 const BEFORE: &str = "
     INSERT INTO trusts (trust_id, name, created_at, updated_at) VALUES (md5('t')::uuid, 't', now(), now());
+    INSERT INTO feeds (trust_id, position) SELECT trust_id, 0 FROM trusts;
     INSERT INTO policies (trust_id, version, settings, created_at, activated_at)
         SELECT trust_id, 1, '{\"days_to_due\": {\"by_stage\": [14, null, 7, null, null], \"by_provision\": {\"1-01\": 3}}}',
             now(), now()
@@ -85,6 +86,10 @@ async fn actions_that_were_worked_on_before_are_laid_out_with_their_dates_and_st
     ");
     let episodes = "SELECT concat_ws(' ', laid_out, policy_version) FROM episodes ORDER BY pupil_id = md5('p1')::uuid";
     assert_eq!(lines(&client, episodes).await, ["{} 0", "{t,NULL,t,NULL,NULL} 1"]);
+    // They are in the feed, in the order in which they were recorded.
+    let feed = "SELECT concat_ws(' ', action_position, count(e.position), min(e.position), max(e.position))
+                FROM feeds JOIN action_entries AS e USING (trust_id) GROUP BY action_position";
+    assert_eq!(lines(&client, feed).await, ["6 6 1 6"]);
     // And back.
     while migrations::down(&url)
         .await
