@@ -1,6 +1,6 @@
 //! `ActionService`: what pupils' stages require of people.
 
-mod answers;
+pub(super) mod answers;
 mod requests;
 mod words;
 
