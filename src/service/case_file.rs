@@ -217,7 +217,11 @@ async fn read_header(
     let pupil = load_one(transaction, trust, id).await?;
     let pupil = pupil.ok_or(ServiceError::NotFound(Resource::Pupil))?;
     let trust_row = trusts::find(transaction, trust).await?;
-    let at: Vec<Uuid> = pupil.enrolments.iter().map(|enrolment| enrolment.span.school.0).collect();
+    let at: Vec<Uuid> = pupil
+        .enrolments
+        .iter()
+        .map(|enrolment| enrolment.span.school.0)
+        .collect();
     let header = CaseFileHeader {
         known_at: moment.now,
         as_of: moment.today,
@@ -299,7 +303,9 @@ impl Reading<'_> {
     }
 
     async fn policies(&mut self, of: &[Uuid], judged_by: i32) -> Result<(), ServiceError> {
-        let in_force = timeline_of(self.transaction, self.trust).await?.in_force(self.moment.today);
+        let in_force = timeline_of(self.transaction, self.trust)
+            .await?
+            .in_force(self.moment.today);
         let mut versions = transitions::policy_versions(self.transaction, self.trust, of).await?;
         versions.push(judged_by);
         let rows = policies::of_versions(self.transaction, self.trust, &versions).await?;
@@ -371,7 +377,8 @@ impl Reading<'_> {
     /// A person makes each of them by hand, so that there are few.
     async fn holds(&mut self) -> Result<(), ServiceError> {
         let rows = holds::of_pupils(self.transaction, self.trust, &[self.pupil.0]).await?;
-        self.all(rows.into_iter().map(|row| CaseFileItem::Hold(Box::new(row)))).await
+        self.all(rows.into_iter().map(|row| CaseFileItem::Hold(Box::new(row))))
+            .await
     }
 
     async fn actions(&mut self) -> Result<(), ServiceError> {

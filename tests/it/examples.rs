@@ -3,6 +3,7 @@
 mod call;
 mod page;
 mod script;
+mod script_case;
 
 use std::fs;
 use std::path::Path;

@@ -1,6 +1,7 @@
 //! `ActionService`: what pupils' stages require of people.
 
 pub(super) mod answers;
+mod outcomes;
 mod requests;
 mod words;
 
@@ -272,5 +273,22 @@ impl ActionService for ActionHandler {
         request: Request<pb::ListMissingProvisionRequest>,
     ) -> Result<Response<pb::ListMissingProvisionResponse>, Status> {
         Ok(Response::new(self.list_missing(request.into_inner()).await?))
+    }
+
+    async fn summarize_action_outcomes(
+        &self,
+        request: Request<pb::SummarizeActionOutcomesRequest>,
+    ) -> Result<Response<pb::SummarizeActionOutcomesResponse>, Status> {
+        let summary = outcomes::summarize(&self.service, request.into_inner()).await?;
+        Ok(Response::new(summary))
+    }
+
+    async fn list_action_outcomes(
+        &self,
+        request: Request<pb::ListActionOutcomesRequest>,
+    ) -> Result<Response<pb::ListActionOutcomesResponse>, Status> {
+        Ok(Response::new(
+            outcomes::list(&self.service, request.into_inner()).await?,
+        ))
     }
 }

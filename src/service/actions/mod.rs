@@ -2,6 +2,7 @@
 
 pub mod coverage;
 pub mod lists;
+pub mod outcomes;
 pub mod writes;
 
 use diesel_async::AsyncPgConnection;

@@ -5,6 +5,7 @@
 pub mod coverage;
 pub mod entries;
 pub mod lists;
+pub mod outcomes;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use diesel::prelude::*;

@@ -24,7 +24,7 @@ fn person() -> Value {
     json!({ "name": "R. Ahmed", "position": "attendance officer" })
 }
 
-fn mis(value: &str) -> Value {
+pub(super) fn mis(value: &str) -> Value {
     json!({ "mis_identifier": { "source": SOURCE, "value": value } })
 }
 
@@ -53,6 +53,7 @@ pub async fn run(script: &mut Script) {
     catalogues(script, &trust).await;
     policies(script, &trust).await;
     moves(script, &trust).await;
+    super::script_case::run(script, &trust).await;
 }
 
 async fn set_up(script: &mut Script) -> String {
