@@ -216,7 +216,7 @@ pub async fn of_pupils(
 ) -> Result<Vec<RecordedTransition>, StoreError> {
     let rows: Vec<Row> = diesel::sql_query(format!(
         "SELECT {}
-         FROM unnest($2) AS k(pupil_id)
+         FROM unnest($2::uuid[]) AS k(pupil_id)
          CROSS JOIN LATERAL (
              SELECT * FROM transitions
              WHERE trust_id = $1 AND pupil_id = k.pupil_id AND position > $3
@@ -247,7 +247,7 @@ pub async fn policy_versions(
     }
     let found: Vec<Found> = diesel::sql_query(
         "SELECT DISTINCT t.policy_version
-         FROM unnest($2) AS k(pupil_id)
+         FROM unnest($2::uuid[]) AS k(pupil_id)
          CROSS JOIN LATERAL (
              SELECT policy_version FROM transitions WHERE trust_id = $1 AND pupil_id = k.pupil_id OFFSET 0
          ) AS t

@@ -188,8 +188,7 @@ fn hostile() -> CaseFile {
         begun_at: None,
         ..action.clone()
     };
-    let mut file = CaseFile::default();
-    file.header = CaseFileHeader {
+    let header = CaseFileHeader {
         known_at: time(1_764_331_200),
         as_of: date(2025, 11, 28),
         trust_name: text(),
@@ -280,6 +279,10 @@ fn hostile() -> CaseFile {
             ..PupilChange::default()
         }),
     ];
+    let mut file = CaseFile {
+        header,
+        ..CaseFile::default()
+    };
     items.into_iter().for_each(|item| file.take(item));
     for entry in entries() {
         file.take(Item::ActionEntry(entry));
