@@ -5,9 +5,10 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message as _;
 
-const CONTRACT: [&str; 5] = [
+const CONTRACT: [&str; 6] = [
     "graduated_response/v1/action_service.proto",
     "graduated_response/v1/admin_service.proto",
+    "graduated_response/v1/case_file_service.proto",
     "graduated_response/v1/pupil_service.proto",
     "graduated_response/v1/session_service.proto",
     "graduated_response/v1/stage_service.proto",

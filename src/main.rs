@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use graduated_response::cli::connect::{EndpointArgs, TrustArgs};
 use graduated_response::cli::{
-    actions, calendar, classify, coverage, demo, doctor, establishments, explain, forecast, import, migrate, serve,
-    stages, thresholds, watch,
+    actions, calendar, case_file, classify, coverage, demo, doctor, establishments, explain, forecast, import, migrate,
+    outcomes, serve, stages, thresholds, watch,
 };
 use graduated_response::telemetry::{self, TelemetryArgs};
 
@@ -105,6 +105,18 @@ enum Command {
         #[command(flatten)]
         args: coverage::CoverageArgs,
     },
+    CaseFile {
+        #[command(flatten)]
+        trust: TrustArgs,
+        #[command(flatten)]
+        args: case_file::CaseFileArgs,
+    },
+    Outcomes {
+        #[command(flatten)]
+        trust: TrustArgs,
+        #[command(flatten)]
+        args: outcomes::OutcomesArgs,
+    },
     Classify {
         #[command(flatten)]
         endpoint: EndpointArgs,
@@ -192,6 +204,14 @@ async fn main() -> ExitCode {
         },
         Command::Coverage { trust, args } => match trust.connect().await {
             Ok((connection, trust)) => coverage::run(&args, connection.channel, trust).await,
+            Err(error) => Err(error),
+        },
+        Command::CaseFile { trust, args } => match trust.connect().await {
+            Ok((connection, trust)) => case_file::run(&args, connection.channel, trust).await,
+            Err(error) => Err(error),
+        },
+        Command::Outcomes { trust, args } => match trust.connect().await {
+            Ok((connection, trust)) => outcomes::run(&args, connection.channel, trust).await,
             Err(error) => Err(error),
         },
         Command::Classify { endpoint, args } => match endpoint.connect().await {

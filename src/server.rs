@@ -9,11 +9,13 @@ use tonic::transport::server::TcpIncoming;
 
 use crate::grpc::actions::ActionHandler;
 use crate::grpc::admin::AdminHandler;
+use crate::grpc::case_file::CaseFileHandler;
 use crate::grpc::pupils::PupilHandler;
 use crate::grpc::sessions::SessionHandler;
 use crate::grpc::stages::StageHandler;
 use crate::proto::action_service_server::ActionServiceServer;
 use crate::proto::admin_service_server::AdminServiceServer;
+use crate::proto::case_file_service_server::CaseFileServiceServer;
 use crate::proto::pupil_service_server::PupilServiceServer;
 use crate::proto::session_service_server::SessionServiceServer;
 use crate::proto::stage_service_server::StageServiceServer;
@@ -54,6 +56,7 @@ pub async fn serve(
     health.set_serving::<StageServiceServer<StageHandler>>().await;
     health.set_serving::<ActionServiceServer<ActionHandler>>().await;
     health.set_serving::<AdminServiceServer<AdminHandler>>().await;
+    health.set_serving::<CaseFileServiceServer<CaseFileHandler>>().await;
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(crate::proto::DESCRIPTORS)
@@ -101,6 +104,7 @@ pub async fn serve(
         .add_service(pupils)
         .add_service(sessions)
         .add_service(StageServiceServer::new(StageHandler::new(service.clone())))
+        .add_service(CaseFileServiceServer::new(CaseFileHandler::new(service.clone())))
         .add_service(ActionServiceServer::new(ActionHandler::new(service)));
     // Answers are small: none waits for the acknowledgement of the one before.
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));

@@ -4,6 +4,7 @@
 pub mod actions;
 pub mod attendance;
 pub mod calendar;
+pub mod case_file;
 pub mod classify;
 pub mod connect;
 pub mod coverage;
@@ -15,6 +16,7 @@ pub mod explain;
 pub mod forecast;
 pub mod import;
 pub mod migrate;
+pub mod outcomes;
 mod output;
 pub mod serve;
 pub mod stages;

@@ -15,6 +15,7 @@ pub mod given_calendar;
 pub mod hold;
 pub mod identifiers;
 pub mod marked;
+pub mod outcomes;
 pub mod patterns;
 pub mod person;
 pub mod plan;

@@ -435,7 +435,7 @@ fn to_trust(trust: TrustRow) -> pb::Trust {
     }
 }
 
-fn to_school(school: SchoolRow) -> pb::School {
+pub(super) fn to_school(school: SchoolRow) -> pb::School {
     pb::School {
         school_id: school.school_id.to_string(),
         urn: school.urn,

@@ -126,7 +126,7 @@ pub(super) async fn end(service: &Service, request: pb::EndHoldRequest) -> Resul
     })
 }
 
-fn to_hold(row: HoldRow) -> Result<pb::Hold, ServiceError> {
+pub(super) fn to_hold(row: HoldRow) -> Result<pb::Hold, ServiceError> {
     let kind = HoldKind::from_numbers(row.kind, row.stage).ok_or(StoreError::Corrupt("holds.kind"))?;
     let (kind, stage) = match kind {
         HoldKind::AtLeast(stage) => (pb::HoldKind::AtLeast, Some(stage)),

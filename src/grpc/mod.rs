@@ -3,6 +3,7 @@
 pub mod actions;
 pub mod admin;
 mod calendars;
+pub mod case_file;
 mod catalogues;
 pub mod convert;
 pub mod fingerprint;

@@ -384,7 +384,7 @@ fn trigger(place: usize, trigger: &pb::Trigger) -> Result<Trigger, FieldViolatio
     }
 }
 
-fn to_policy(found: FoundPolicy) -> pb::Policy {
+pub(super) fn to_policy(found: FoundPolicy) -> pb::Policy {
     let row = found.row;
     let state = match (found.in_force, row.activated_at) {
         (true, _) => pb::PolicyState::InForce,

@@ -326,7 +326,7 @@ fn to_merge(merge: Merge) -> pb::PupilMerge {
     }
 }
 
-fn to_change(change: Change) -> pb::PupilChange {
+pub(super) fn to_change(change: Change) -> pb::PupilChange {
     let details = change.details;
     let kind = match change.kind {
         ChangeKind::Transferred => pb::PupilChangeKind::Transferred,

@@ -154,7 +154,7 @@ fn to_doubly_marked(found: DoublyMarked) -> pb::DoublyMarkedSession {
     }
 }
 
-fn to_revision(revision: Revision) -> Result<pb::Revision, ServiceError> {
+pub(super) fn to_revision(revision: Revision) -> Result<pb::Revision, ServiceError> {
     let corrupt = || StoreError::Corrupt("mark_revisions");
     let year = AcademicYear::from_start_year(i32::from(revision.academic_year)).ok_or_else(corrupt)?;
     let index = usize::try_from(revision.session_index).map_err(|_| corrupt())?;

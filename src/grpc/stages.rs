@@ -296,7 +296,7 @@ impl StageService for StageHandler {
     }
 }
 
-fn to_pupil_stage(stage: PupilStage) -> pb::PupilStage {
+pub(super) fn to_pupil_stage(stage: PupilStage) -> pb::PupilStage {
     pb::PupilStage {
         pupil_id: stage.pupil_id.to_string(),
         stage: to_stage(stage.judgement.stage).into(),

@@ -296,7 +296,7 @@ fn to_threshold(threshold: Threshold) -> pb::Threshold {
     }
 }
 
-fn to_event(event: EventRow) -> pb::ThresholdEvent {
+pub(super) fn to_event(event: EventRow) -> pb::ThresholdEvent {
     pb::ThresholdEvent {
         event_id: event.event_id.to_string(),
         pupil_id: event.pupil_id.to_string(),
@@ -307,7 +307,7 @@ fn to_event(event: EventRow) -> pb::ThresholdEvent {
     }
 }
 
-fn to_notice(row: NoticeRow) -> Result<pb::PenaltyNotice, ServiceError> {
+pub(super) fn to_notice(row: NoticeRow) -> Result<pb::PenaltyNotice, ServiceError> {
     let sessions = row.sessions()?.into_iter().map(|session| to_session(session.into()));
     let cancelled_by = row.cancelled_by_name.zip(row.cancelled_by_position);
     Ok(pb::PenaltyNotice {

@@ -199,7 +199,7 @@ fn to_snapshot_stage(found: StageAtPlace) -> pb::SnapshotStage {
 }
 
 /// A transition as the contract gives it.
-fn to_transition(trust: TrustId, row: &RecordedTransition) -> pb::Transition {
+pub(super) fn to_transition(trust: TrustId, row: &RecordedTransition) -> pb::Transition {
     pb::Transition {
         cursor: cursor(trust, row.place),
         pupil_id: row.pupil_id.to_string(),

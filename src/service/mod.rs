@@ -3,6 +3,7 @@
 pub mod actions;
 pub mod attendance;
 pub mod calendars;
+pub mod case_file;
 pub mod catalogues;
 pub mod classify;
 pub mod error;
@@ -28,6 +29,11 @@ pub mod thresholds;
 mod transaction;
 pub mod transitions;
 pub mod trusts;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
 
 use self::actions::watch::ActionLog;
 use self::feed::{Feed, FeedSettings};
@@ -60,6 +66,10 @@ pub struct Limits {
     pub watchers_max: usize,
     /// For how many days after it was recorded a transition, or an entry of an action's log, can be watched.
     pub feed_retention_days: u32,
+    /// The most case files that are read at once: each has a connection to the database until its last part is sent.
+    pub case_files_max: usize,
+    /// How long a case file waits for its reader to take the next part.
+    pub case_file_waits: Duration,
 }
 
 impl Default for Limits {
@@ -73,6 +83,8 @@ impl Default for Limits {
             small_number_limit: 6,
             watchers_max: 1_000,
             feed_retention_days: 400,
+            case_files_max: 4,
+            case_file_waits: Duration::from_secs(30),
         }
     }
 }
@@ -94,6 +106,7 @@ pub struct Service {
     rolled_over: RolledOver,
     policies: PolicyCache,
     identities: IdentityCache,
+    case_files: Arc<Semaphore>,
 }
 
 impl Service {
@@ -113,6 +126,7 @@ impl Service {
             rolled_over: RolledOver::default(),
             policies: PolicyCache::default(),
             identities: IdentityCache::default(),
+            case_files: Arc::new(Semaphore::new(limits.case_files_max)),
         }
     }
 }

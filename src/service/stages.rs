@@ -13,7 +13,7 @@ use super::transaction::{existing_pupil, finish};
 use super::{Page, PageOf, Service, ServiceError, one_more};
 use crate::domain::assessment::{EnrolmentAssessment, Rules, assess};
 use crate::domain::code::{AttendanceCode, Category};
-use crate::domain::identifiers::{PupilKey, SchoolId, SchoolKey, TrustId};
+use crate::domain::identifiers::{PupilId, PupilKey, SchoolId, SchoolKey, TrustId};
 use crate::domain::policy::{PolicyTimeline, Scope, VersionedPolicy};
 use crate::domain::register::tally_to;
 use crate::domain::session::{AcademicYear, london_date};
@@ -24,7 +24,7 @@ use crate::store::pupils::resolve_pupils;
 use crate::store::schools::{resolve_school, session_minutes};
 use crate::store::stage_reader::{StageWithTally, stages_of};
 use crate::store::stages::{StageFilter, list_pupils};
-use crate::store::{StoreError, holds, records, registers};
+use crate::store::{StoreError, TrustTransaction, holds, records, registers};
 
 /// A pupil's stage, with what it rests on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -271,6 +271,61 @@ fn pupil_stage(
     })
 }
 
+/// The stage of one pupil on a day, as the service knew it at a moment. The trust must have been rolled over.
+pub(super) async fn stage_as_of(
+    transaction: &mut TrustTransaction,
+    trust: TrustId,
+    pupil: PupilId,
+    asked: AsOf,
+    moment: Moment,
+) -> Result<PupilStage, ServiceError> {
+    let as_of = asked.day(moment)?;
+    let year = AcademicYear::clamped(as_of);
+    let record = record_known_at(transaction, trust, pupil.0, &[year], asked.known_at).await?;
+    let timeline = timeline_of(transaction, trust).await?;
+    let known_at = asked.known_at.unwrap_or(moment.now);
+    let holds = holds::by_pupil(transaction, trust, &[pupil.0], known_at).await?;
+    let schools = records::schools_of([&record]);
+    let calendars = calendars_of(transaction, trust, &schools).await?;
+    let current = stages_of(transaction, trust, moment.year, &[pupil.0]).await?;
+    let timeline = timeline.known_at(known_at);
+    let home: Vec<Uuid> = record.home_school(as_of).iter().map(|school| school.0).collect();
+    let too_old = schools_too_old(transaction, trust, &timeline, &home, as_of).await?;
+    let rules = Rules {
+        timeline: &timeline,
+        calendars: &calendars,
+        holds: holds.get(&pupil.0).map_or(&[], Vec::as_slice),
+    };
+    let assessment = assess(&record, rules, as_of);
+    let current = current
+        .into_iter()
+        .next()
+        .filter(|_| as_of == moment.today && asked.known_at.is_none());
+    Ok(PupilStage {
+        pupil_id: pupil.0,
+        judgement: Judgement {
+            stage: assessment.stage,
+            ..assessment.judgement
+        },
+        tally: assessment.tally,
+        year_tally: assessment.year_tally,
+        window_from: assessment.window_from,
+        hold_id: assessment.hold,
+        fall_waits: assessment.fall_waits,
+        data_too_old: !too_old.is_empty(),
+        enrolments: assessment.enrolments,
+        since: assessment.since,
+        as_of,
+        year,
+        policy_version: assessment.policy_version,
+        episode: current
+            .as_ref()
+            .filter(|found| found.row.episode_open)
+            .map_or(0, |found| found.row.episode),
+        changed_at: current.and_then(|found| found.row.changed_at),
+    })
+}
+
 /// The schools by whose policies pupils are judged.
 #[derive(Default)]
 struct Homes {
@@ -373,58 +428,13 @@ impl Service {
     ) -> Result<PupilStage, ServiceError> {
         self.roll_over(trust).await?;
         let moment = self.moment();
-        let as_of = asked.day(moment)?;
-        let year = AcademicYear::clamped(as_of);
         let mut transaction = self.store.begin(trust).await?;
         let read = async {
             let pupil = existing_pupil(&mut transaction, trust, key).await?;
-            let record = record_known_at(&mut transaction, trust, pupil.0, &[year], asked.known_at).await?;
-            let timeline = timeline_of(&mut transaction, trust).await?;
-            let known_at = asked.known_at.unwrap_or(moment.now);
-            let holds = holds::by_pupil(&mut transaction, trust, &[pupil.0], known_at).await?;
-            let schools = records::schools_of([&record]);
-            let calendars = calendars_of(&mut transaction, trust, &schools).await?;
-            let current = stages_of(&transaction, trust, moment.year, &[pupil.0]).await?;
-            let timeline = timeline.known_at(known_at);
-            let home: Vec<Uuid> = record.home_school(as_of).iter().map(|school| school.0).collect();
-            let too_old = schools_too_old(&mut transaction, trust, &timeline, &home, as_of).await?;
-            Ok((pupil, record, timeline, holds, calendars, current, !too_old.is_empty()))
+            stage_as_of(&mut transaction, trust, pupil, asked, moment).await
         }
         .await;
-        let (pupil, record, timeline, holds, calendars, current, data_too_old) = finish(transaction, read).await?;
-        let rules = Rules {
-            timeline: &timeline,
-            calendars: &calendars,
-            holds: holds.get(&pupil.0).map_or(&[], Vec::as_slice),
-        };
-        let assessment = assess(&record, rules, as_of);
-        let current = current
-            .into_iter()
-            .next()
-            .filter(|_| as_of == moment.today && asked.known_at.is_none());
-        Ok(PupilStage {
-            pupil_id: pupil.0,
-            judgement: Judgement {
-                stage: assessment.stage,
-                ..assessment.judgement
-            },
-            tally: assessment.tally,
-            year_tally: assessment.year_tally,
-            window_from: assessment.window_from,
-            hold_id: assessment.hold,
-            fall_waits: assessment.fall_waits,
-            data_too_old,
-            enrolments: assessment.enrolments,
-            since: assessment.since,
-            as_of,
-            year,
-            policy_version: assessment.policy_version,
-            episode: current
-                .as_ref()
-                .filter(|found| found.row.episode_open)
-                .map_or(0, |found| found.row.episode),
-            changed_at: current.and_then(|found| found.row.changed_at),
-        })
+        finish(transaction, read).await
     }
 
     /// The stages of many pupils today, in the order asked: nothing for a pupil that the trust does not have.

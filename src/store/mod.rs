@@ -68,6 +68,11 @@ fn begin_as(trust: TrustId) -> String {
     format!("BEGIN; SET LOCAL app.trust_id = '{trust}'")
 }
 
+/// Begins a transaction that sees the rows of one trust as they are with its first statement, and changes none.
+fn begin_snapshot_as(trust: TrustId) -> String {
+    format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL app.trust_id = '{trust}'")
+}
+
 /// What went wrong in the store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -188,25 +193,35 @@ impl Store {
 
     /// Begins a transaction that sees the rows of one trust. Dropped without a commit, it is rolled back.
     pub async fn begin(&self, trust: TrustId) -> Result<TrustTransaction, StoreError> {
+        self.begin_with(&begin_as(trust)).await
+    }
+
+    /// The same for one that only reads, and whose statements all see the trust as it is with the first of them, whatever is
+    /// written meanwhile.
+    pub async fn begin_snapshot(&self, trust: TrustId) -> Result<TrustTransaction, StoreError> {
+        self.begin_with(&begin_snapshot_as(trust)).await
+    }
+
+    async fn begin_with(&self, begin: &str) -> Result<TrustTransaction, StoreError> {
         // Connections that died in the pool (the database was restarted) are only found out by using them: each is
         // thrown away, until one lives or a new one cannot be made.
         for _ in 0..self.pool.status().max_size {
-            match self.begin_once(trust).await {
+            match self.begin_once(begin).await {
                 Err(error) if error.is_lost_connection() => tracing::debug!(error = %error, "a connection was lost"),
                 begun => return begun,
             }
         }
-        self.begin_once(trust).await
+        self.begin_once(begin).await
     }
 
-    async fn begin_once(&self, trust: TrustId) -> Result<TrustTransaction, StoreError> {
+    async fn begin_once(&self, begin: &str) -> Result<TrustTransaction, StoreError> {
         let connection = self.pool.get().await?;
         let mut transaction = TrustTransaction {
             connection: Some(connection),
             to_announce: None,
             announcements: self.announcements.clone(),
         };
-        AnsiTransactionManager::begin_transaction_sql(transaction.deref_mut(), &begin_as(trust)).await?;
+        AnsiTransactionManager::begin_transaction_sql(transaction.deref_mut(), begin).await?;
         Ok(transaction)
     }
 }

@@ -217,6 +217,22 @@ pub async fn list(
     rows.into_iter().map(row).collect()
 }
 
+/// Some versions, in order.
+pub async fn of_versions(
+    conn: &mut AsyncPgConnection,
+    trust: TrustId,
+    versions: &[i32],
+) -> Result<Vec<PolicyRow>, StoreError> {
+    let rows: Vec<PolicyColumns> = policies::table
+        .filter(policies::trust_id.eq(trust.0))
+        .filter(policies::version.eq_any(versions))
+        .order(policies::version)
+        .select(COLUMNS)
+        .load(conn)
+        .await?;
+    rows.into_iter().map(row).collect()
+}
+
 /// Keeps a draft as the next version, and returns it.
 ///
 /// # Errors

@@ -113,6 +113,16 @@ pub async fn find(
     Ok(found)
 }
 
+/// Some schools, by name.
+pub async fn of_ids(conn: &mut AsyncPgConnection, trust: TrustId, ids: &[Uuid]) -> Result<Vec<SchoolRow>, StoreError> {
+    Ok(schools::table
+        .filter(schools::trust_id.eq(trust.0).and(schools::school_id.eq_any(ids)))
+        .order((schools::name, schools::urn))
+        .select(SchoolRow::as_select())
+        .load(conn)
+        .await?)
+}
+
 /// At most `count` schools with identifiers after `after`, in the order of their identifiers.
 pub async fn list(
     conn: &mut AsyncPgConnection,

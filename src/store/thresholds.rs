@@ -335,6 +335,34 @@ pub struct EventFilter {
     pub after: Option<(i32, Uuid)>,
 }
 
+/// The events of some pupils after one of them, cleared ones among them, by the session that proves them.
+pub async fn of_pupils(
+    conn: &mut AsyncPgConnection,
+    trust: TrustId,
+    pupils: &[Uuid],
+    after: Option<(i32, Uuid)>,
+    most: i64,
+) -> Result<Vec<EventRow>, StoreError> {
+    let (proved_by, event_id) = after.unwrap_or((i32::MIN, Uuid::nil()));
+    let rows: Vec<EventColumns> = diesel::sql_query(
+        "SELECT e.event_id, e.pupil_id, e.kind, e.academic_year, e.proved_by, e.sessions, e.raised_at, e.cleared_at
+         FROM unnest($2) AS k(pupil_id)
+         CROSS JOIN LATERAL (
+             SELECT * FROM threshold_events WHERE trust_id = $1 AND pupil_id = k.pupil_id OFFSET 0
+         ) AS e
+         WHERE (e.proved_by, e.event_id) > ($3, $4)
+         ORDER BY e.proved_by, e.event_id LIMIT $5",
+    )
+    .bind::<sql_types::Uuid, _>(trust.0)
+    .bind::<sql_types::Array<sql_types::Uuid>, _>(pupils)
+    .bind::<sql_types::Integer, _>(proved_by)
+    .bind::<sql_types::Uuid, _>(event_id)
+    .bind::<sql_types::BigInt, _>(most)
+    .load(conn)
+    .await?;
+    rows.into_iter().map(event).collect()
+}
+
 /// Events by the session that proves them.
 pub async fn list(
     conn: &mut AsyncPgConnection,

@@ -212,6 +212,60 @@ pub async fn list(
     rows.into_iter().map(RecordedTransition::try_from).collect()
 }
 
+/// The transitions of some pupils after a position, at most so many, in order.
+pub async fn of_pupils(
+    conn: &mut AsyncPgConnection,
+    trust: TrustId,
+    pupils: &[Uuid],
+    position: i64,
+    most: i64,
+) -> Result<Vec<RecordedTransition>, StoreError> {
+    let rows: Vec<Row> = diesel::sql_query(format!(
+        "SELECT {}
+         FROM unnest($2::uuid[]) AS k(pupil_id)
+         CROSS JOIN LATERAL (
+             SELECT * FROM transitions
+             WHERE trust_id = $1 AND pupil_id = k.pupil_id AND position > $3
+             ORDER BY position LIMIT $4
+         ) AS t
+         ORDER BY t.position LIMIT $4",
+        columns()
+    ))
+    .bind::<sql_types::Uuid, _>(trust.0)
+    .bind::<sql_types::Array<sql_types::Uuid>, _>(pupils)
+    .bind::<sql_types::BigInt, _>(position)
+    .bind::<sql_types::BigInt, _>(most)
+    .load(conn)
+    .await?;
+    rows.into_iter().map(RecordedTransition::try_from).collect()
+}
+
+/// The versions of the policy by which some pupils' transitions were judged, in order.
+pub async fn policy_versions(
+    conn: &mut AsyncPgConnection,
+    trust: TrustId,
+    pupils: &[Uuid],
+) -> Result<Vec<i32>, StoreError> {
+    #[derive(QueryableByName)]
+    struct Found {
+        #[diesel(sql_type = sql_types::Integer)]
+        policy_version: i32,
+    }
+    let found: Vec<Found> = diesel::sql_query(
+        "SELECT DISTINCT t.policy_version
+         FROM unnest($2::uuid[]) AS k(pupil_id)
+         CROSS JOIN LATERAL (
+             SELECT policy_version FROM transitions WHERE trust_id = $1 AND pupil_id = k.pupil_id OFFSET 0
+         ) AS t
+         ORDER BY t.policy_version",
+    )
+    .bind::<sql_types::Uuid, _>(trust.0)
+    .bind::<sql_types::Array<sql_types::Uuid>, _>(pupils)
+    .load(conn)
+    .await?;
+    Ok(found.into_iter().map(|found| found.policy_version).collect())
+}
+
 /// The last row of the feed, the one at a position and the one after it; nothing where there is no such trust.
 pub async fn surroundings(
     conn: &mut AsyncPgConnection,

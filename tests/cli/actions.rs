@@ -96,3 +96,51 @@ async fn coverage_is_counted_by_school_stage_and_provision() {
     let suppressed = school.run(&suppressed).await.done().json();
     assert_eq!(suppressed["groups"][4]["not_begun"], serde_json::Value::Null);
 }
+
+#[tokio::test]
+async fn a_case_file_is_a_page_that_its_owner_alone_can_read() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let school = School::with_pupils().await;
+    let listed = school.run(&["actions", "--limit", "1", "--json"]).await.done().json();
+    let pupil = listed["actions"][0]["pupil_id"].as_str().unwrap().to_owned();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("file.html");
+    let out = path.to_str().unwrap();
+    let said = school
+        .run(&["case-file", "--pupil", &pupil, "--out", out])
+        .await
+        .done()
+        .out;
+    assert!(
+        said.starts_with(&format!("{out}: ")) && said.ends_with(" items on record\n"),
+        "{said}"
+    );
+    let page = std::fs::read_to_string(&path).unwrap();
+    assert!(page.starts_with("<!DOCTYPE html>\n<html lang=\"en-GB\">") && page.ends_with("</html>\n"));
+    assert!(
+        page.contains("Mill Lane Primary") && page.contains("<svg role=\"img\""),
+        "{page}"
+    );
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+
+    let again = school
+        .run(&["case-file", "--pupil", &pupil, "--out", out])
+        .await
+        .with(2);
+    assert!(again.err.contains("is there already"), "{}", again.err);
+    school
+        .run(&["case-file", "--pupil", &pupil, "--out", out, "--overwrite"])
+        .await
+        .done();
+    let nobody = uuid::Uuid::new_v4().to_string();
+    let refused = school
+        .run(&["case-file", "--pupil", &nobody, "--out", out, "--overwrite"])
+        .await
+        .with(1);
+    assert!(refused.err.contains("[NOT_FOUND]"), "{}", refused.err);
+    assert_eq!(
+        std::fs::read_to_string(&path).unwrap().len(),
+        page.len(),
+        "what was there is as it was"
+    );
+}

@@ -47,6 +47,8 @@ async fn the_help_of_every_command_says_what_it_does_and_has_examples() {
         "explain",
         "actions",
         "coverage",
+        "case-file",
+        "outcomes",
         "watch",
         "doctor",
     ] {

@@ -4,6 +4,7 @@ mod call;
 mod page;
 mod script;
 mod script_plans;
+mod script_case;
 
 use std::fs;
 use std::path::Path;

@@ -4,6 +4,7 @@
 mod actions;
 mod admin;
 mod calendars;
+mod case_file;
 mod catalogues;
 mod common;
 mod corrections;
@@ -15,6 +16,7 @@ mod import;
 mod merges;
 mod model;
 mod moves;
+mod outcomes;
 mod policies;
 mod properties;
 mod published;

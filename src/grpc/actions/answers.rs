@@ -11,7 +11,7 @@ use crate::grpc::convert::{self, to_date, to_timestamp};
 use crate::proto as pb;
 use crate::service::actions::coverage::{CoverageSummary, GroupKey, ShownCounts};
 
-pub(super) fn to_action(action: Action) -> pb::Action {
+pub(in crate::grpc) fn to_action(action: Action) -> pb::Action {
     pb::Action {
         no_longer_required: action.no_longer_required(),
         previous_action: action.previous().map(|name| name.to_string()).unwrap_or_default(),
@@ -81,7 +81,7 @@ pub(super) fn to_evidence(evidence: Evidence) -> pb::Evidence {
     }
 }
 
-pub(super) fn to_entry(entry: ActionEntry) -> pb::ActionEntry {
+pub(in crate::grpc) fn to_entry(entry: ActionEntry) -> pb::ActionEntry {
     use pb::action_entry::Entry as Recorded;
     let recorded = match entry.entry {
         Entry::StateChange { from, to, reason } => Recorded::StateChange(pb::StateChange {

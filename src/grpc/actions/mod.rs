@@ -1,6 +1,7 @@
 //! `ActionService`: what pupils' stages require of people.
 
-mod answers;
+pub(super) mod answers;
+mod outcomes;
 mod plans;
 mod requests;
 mod universal;
@@ -357,5 +358,21 @@ impl ActionService for ActionHandler {
         request: Request<pb::GetActionFeedRequest>,
     ) -> Result<Response<pb::GetActionFeedResponse>, Status> {
         Ok(Response::new(watch::feed(&self.service, request.get_ref()).await?))
+    }
+    async fn summarize_action_outcomes(
+        &self,
+        request: Request<pb::SummarizeActionOutcomesRequest>,
+    ) -> Result<Response<pb::SummarizeActionOutcomesResponse>, Status> {
+        let summary = outcomes::summarize(&self.service, request.into_inner()).await?;
+        Ok(Response::new(summary))
+    }
+
+    async fn list_action_outcomes(
+        &self,
+        request: Request<pb::ListActionOutcomesRequest>,
+    ) -> Result<Response<pb::ListActionOutcomesResponse>, Status> {
+        Ok(Response::new(
+            outcomes::list(&self.service, request.into_inner()).await?,
+        ))
     }
 }

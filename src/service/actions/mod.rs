@@ -6,6 +6,7 @@ pub mod plans;
 mod reviews;
 pub mod universal;
 pub mod watch;
+pub mod outcomes;
 pub mod writes;
 
 use diesel_async::AsyncPgConnection;

@@ -166,7 +166,11 @@ async fn list(
 }
 
 /// A pupil, whole; nothing where the trust has none.
-async fn load_one(conn: &mut AsyncPgConnection, trust: TrustId, pupil: PupilId) -> Result<Option<Pupil>, StoreError> {
+pub(super) async fn load_one(
+    conn: &mut AsyncPgConnection,
+    trust: TrustId,
+    pupil: PupilId,
+) -> Result<Option<Pupil>, StoreError> {
     let rows = pupils::load(conn, trust, &[pupil.0]).await?;
     Ok(whole(conn, trust, rows).await?.pop())
 }

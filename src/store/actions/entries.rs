@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::{StoreError, state};
 use crate::domain::action::ActionName;
 use crate::domain::action_log::{ActionEntry, Entry, Referral};
-use crate::domain::identifiers::TrustId;
+use crate::domain::identifiers::{PupilId, TrustId};
 use crate::domain::person::{Author, Person};
 use crate::store::schema::{action_entries, feeds};
 
@@ -145,6 +145,52 @@ pub async fn list_entries(
         .load(conn)
         .await?;
     rows.into_iter().map(ActionEntry::try_from).collect()
+}
+
+/// The place of an entry among all those of a pupil: the episode, the provision and the place in the log.
+pub type EntryKey = (i32, String, i32);
+
+/// Up to `limit` entries of the logs of all of a pupil's actions, each with the name of its action, behind `after`: by episode,
+/// provision and place in the log.
+pub async fn of_pupil(
+    conn: &mut AsyncPgConnection,
+    trust: TrustId,
+    pupil: PupilId,
+    after: Option<&EntryKey>,
+    limit: i64,
+) -> Result<Vec<(ActionName, ActionEntry)>, StoreError> {
+    let mut query = action_entries::table
+        .filter(action_entries::trust_id.eq(trust.0))
+        .filter(action_entries::pupil_id.eq(pupil.0))
+        .into_boxed();
+    if let Some((episode, provision, ordinal)) = after {
+        let later_in_log = action_entries::provision_id
+            .eq(provision)
+            .and(action_entries::ordinal.gt(ordinal));
+        let later_in_episode = action_entries::provision_id.gt(provision).or(later_in_log);
+        query = query
+            .filter(action_entries::episode.ge(episode))
+            .filter(action_entries::episode.gt(episode).or(later_in_episode));
+    }
+    let rows: Vec<EntryRow> = query
+        .order((
+            action_entries::episode,
+            action_entries::provision_id,
+            action_entries::ordinal,
+        ))
+        .limit(limit)
+        .select(EntryRow::as_select())
+        .load(conn)
+        .await?;
+    let named = rows.into_iter().map(|row| {
+        let name = ActionName {
+            pupil: PupilId(row.pupil_id),
+            episode: row.episode,
+            provision: row.provision_id.clone(),
+        };
+        Ok((name, ActionEntry::try_from(row)?))
+    });
+    named.collect()
 }
 
 /// The referrals of an action's log, each with its ordinal, in order.

@@ -9,6 +9,7 @@ pub mod lists;
 pub mod plans;
 pub mod reviews;
 pub mod universal;
+pub mod outcomes;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use diesel::prelude::*;

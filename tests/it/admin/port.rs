@@ -15,9 +15,10 @@ use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 
 use crate::common::World;
 
-const SERVICES: [&str; 5] = [
+const SERVICES: [&str; 6] = [
     "graduated_response.v1.ActionService",
     "graduated_response.v1.AdminService",
+    "graduated_response.v1.CaseFileService",
     "graduated_response.v1.PupilService",
     "graduated_response.v1.SessionService",
     "graduated_response.v1.StageService",
@@ -56,7 +57,7 @@ async fn each_service_and_the_server_as_a_whole_say_that_they_serve() {
 }
 
 #[tokio::test]
-async fn reflection_lists_the_five_services_beside_health_and_itself() {
+async fn reflection_lists_the_six_services_beside_health_and_itself() {
     let world = World::on("2025-09-01").await;
     let MessageResponse::ListServicesResponse(listed) =
         reflect(&world, MessageRequest::ListServices(String::new())).await

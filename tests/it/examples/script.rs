@@ -55,6 +55,7 @@ pub async fn run(script: &mut Script) {
     catalogues(script, &trust).await;
     policies(script, &trust).await;
     moves(script, &trust).await;
+    super::script_case::run(script, &trust).await;
 }
 
 async fn set_up(script: &mut Script) -> String {

@@ -180,6 +180,15 @@ async fn the_feed_its_lists_and_its_snapshots_are_read_by_indexes() {
             let rows = transitions::list(connection, trust, &filter, 101).await.unwrap();
             assert_eq!(rows.len(), if filter.pupil.is_some() { 4 } else { 101 });
         }
+        let rows = transitions::of_pupils(connection, trust, &[pupil], 4_999, 2)
+            .await
+            .unwrap();
+        assert_eq!(
+            rows.iter().map(|row| row.place.position).collect::<Vec<_>>(),
+            [5_000, 10_000]
+        );
+        let versions = transitions::policy_versions(connection, trust, &[pupil]).await;
+        assert_eq!(versions.unwrap(), [1]);
         let stages = transitions::stages_at(connection, trust, 10_000, day("2025-10-01"), &[pupil])
             .await
             .unwrap();
@@ -192,7 +201,7 @@ async fn the_feed_its_lists_and_its_snapshots_are_read_by_indexes() {
         );
     });
     let made = made.await;
-    assert_eq!(made.len(), 7, "{made:?}");
+    assert_eq!(made.len(), 9, "{made:?}");
     for statement in made {
         let plan = plan(&world, &statement).await;
         // How many trusts there are decides how their counters are read: a row a trust.
