@@ -268,3 +268,28 @@ proptest! {
         prop_assert!(sessions.covers(&MarkedSessions::from_flags(naive)));
     }
 }
+
+#[test]
+fn a_day_that_has_to_be_a_school_day_is_the_day_itself_or_the_next_one_that_is() {
+    let calendar = calendar();
+    for (from, expected) in [
+        // A Tuesday of term, and the Saturday on which the school is open.
+        ("2025-09-02", "2025-09-02"),
+        ("2025-11-15", "2025-11-15"),
+        // A Saturday on which it is not, INSET, half term, a week of closure.
+        ("2025-11-08", "2025-11-10"),
+        ("2025-09-01", "2025-09-02"),
+        ("2025-10-27", "2025-11-03"),
+        ("2026-02-16", "2026-02-23"),
+        // After the last school day that was given come the weekdays of the year that was not.
+        ("2026-03-23", "2026-08-03"),
+        ("2026-09-05", "2026-09-07"),
+        ("2026-09-08", "2026-09-08"),
+    ] {
+        assert_eq!(calendar.school_day_from(day(from)), day(expected), "{from}");
+    }
+    // Nobody gave the year: marks alone make no school day of another.
+    let drawn = Calendar::new([CalendarYear::from_marked_days(year(), [day("2025-09-02")])]);
+    assert_eq!(drawn.school_day_from(day("2025-09-03")), day("2025-09-03"));
+    assert_eq!(drawn.school_day_from(day("2025-09-06")), day("2025-09-08"));
+}

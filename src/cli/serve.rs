@@ -71,8 +71,8 @@ pub struct ServeArgs {
     /// How many database connections at the most, besides the two that reads of single stages have for their own.
     #[arg(long, env = "GRADUATED_RESPONSE_CONNECTIONS", value_name = "N", default_value_t = 16)]
     connections: usize,
-    /// For how many days after it was recorded a transition can be watched. Transitions are never deleted: ListTransitions
-    /// lists all of them.
+    /// For how many days after it was recorded a transition, or what was recorded on an action, can be watched. Neither is ever
+    /// deleted: ListTransitions and ListActionEntries list all of them.
     #[arg(
         long,
         env = "GRADUATED_RESPONSE_FEED_RETENTION_DAYS",

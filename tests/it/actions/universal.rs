@@ -305,7 +305,7 @@ async fn a_trusts_own_catalogue_says_what_its_schools_review_and_how_often() {
     assert_eq!(reworded.title, "Warm, safe and dry");
     assert_eq!(reworded.last_review, reviewed.last_review);
     assert_eq!(reworded.last_review.unwrap().catalogue_version, 1);
-    // Two weeks on it is a Friday in the holidays of nobody's calendar.
+    // Two weeks on is a Friday, and nobody gave the school a calendar that says otherwise.
     let own = review(&world, review_of(&world, "100001", "U-breakfast", "\"0\""))
         .await
         .unwrap();
