@@ -2,11 +2,13 @@
 
 use std::pin::Pin;
 
+use chrono::NaiveDate;
 use futures::{Stream, StreamExt as _};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::actions::answers::{to_action, to_entry};
+use super::actions::plans::to_plan;
 use super::admin::to_school;
 use super::convert::{pupil_key, to_date, to_tally, to_timestamp, trust_id};
 use super::holds::to_hold;
@@ -41,7 +43,8 @@ impl CaseFileHandler {
         let trust = trust_id(&request.trust_id)?;
         let pupil = pupil_key("pupil", request.pupil.as_ref())?;
         let parts = ReceiverStream::new(self.service.case_file(trust, &pupil).await?);
-        let messages = parts.map(move |part| Ok(to_message(trust, part?)?));
+        let today = self.service.clock.today();
+        let messages = parts.map(move |part| Ok(to_message(trust, today, part?)?));
         Ok(Box::pin(messages))
     }
 }
@@ -60,13 +63,13 @@ impl CaseFileService for CaseFileHandler {
     }
 }
 
-fn to_message(trust: TrustId, part: CaseFilePart) -> Result<pb::StreamCaseFileResponse, ServiceError> {
+fn to_message(trust: TrustId, today: NaiveDate, part: CaseFilePart) -> Result<pb::StreamCaseFileResponse, ServiceError> {
     let part = match part {
         CaseFilePart::Header(header) => Part::Header(to_header(*header)),
         CaseFilePart::Items(items) => {
             let items = items.into_iter().map(|item| {
                 Ok(pb::CaseFileItem {
-                    item: Some(to_item(trust, item)?),
+                    item: Some(to_item(trust, today, item)?),
                 })
             });
             Part::Items(pb::CaseFileItems {
@@ -89,7 +92,7 @@ fn to_header(header: CaseFileHeader) -> pb::CaseFileHeader {
     }
 }
 
-fn to_item(trust: TrustId, item: CaseFileItem) -> Result<Item, ServiceError> {
+fn to_item(trust: TrustId, today: NaiveDate, item: CaseFileItem) -> Result<Item, ServiceError> {
     Ok(match item {
         CaseFileItem::Policy(found) => Item::Policy(to_policy(*found)),
         CaseFileItem::Register(register) => Item::Register(to_register(register)),
@@ -101,6 +104,7 @@ fn to_item(trust: TrustId, item: CaseFileItem) -> Result<Item, ServiceError> {
             action_name: name.to_string(),
             entry: Some(to_entry(*entry)),
         }),
+        CaseFileItem::Plan(plan) => Item::Plan(to_plan(*plan, today)),
         CaseFileItem::Threshold(event) => Item::ThresholdEvent(to_event(event)),
         CaseFileItem::Notice(row) => Item::PenaltyNotice(to_notice(*row)?),
         CaseFileItem::Change(change) => Item::PupilChange(to_change(*change)),
@@ -128,6 +132,7 @@ fn to_end(counts: CaseFileCounts) -> pb::CaseFileEnd {
         holds: count(counts.holds),
         actions: count(counts.actions),
         action_entries: count(counts.entries),
+        plans: count(counts.plans),
         threshold_events: count(counts.thresholds),
         penalty_notices: count(counts.notices),
         pupil_changes: count(counts.changes),

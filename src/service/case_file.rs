@@ -18,9 +18,11 @@ use super::{Service, ServiceError};
 use crate::domain::action::{Action, ActionName};
 use crate::domain::action_log::ActionEntry;
 use crate::domain::identifiers::{EnrolmentId, PupilId, PupilKey, SchoolId, TrustId};
+use crate::domain::plan::Plan;
 use crate::domain::register::tally_to;
 use crate::domain::session::AcademicYear;
 use crate::domain::tally::Tally;
+use crate::store::actions::plans::{self, PlanFilter};
 use crate::store::actions::{self, ActionFilter, entries};
 use crate::store::holds::HoldRow;
 use crate::store::notices::NoticeRow;
@@ -93,6 +95,8 @@ pub enum CaseFileItem {
     Action(Box<Action>),
     /// An entry of an action's log.
     Entry(ActionName, Box<ActionEntry>),
+    /// A plan of support, with all its cycles.
+    Plan(Box<Plan>),
     /// A threshold.
     Threshold(EventRow),
     /// A penalty notice.
@@ -118,6 +122,8 @@ pub struct CaseFileCounts {
     pub actions: u64,
     /// Entries of logs.
     pub entries: u64,
+    /// Plans of support.
+    pub plans: u64,
     /// Thresholds.
     pub thresholds: u64,
     /// Penalty notices.
@@ -138,6 +144,7 @@ impl CaseFileCounts {
             CaseFileItem::Hold(_) => &mut self.holds,
             CaseFileItem::Action(_) => &mut self.actions,
             CaseFileItem::Entry(..) => &mut self.entries,
+            CaseFileItem::Plan(_) => &mut self.plans,
             CaseFileItem::Threshold(_) => &mut self.thresholds,
             CaseFileItem::Notice(_) => &mut self.notices,
             CaseFileItem::Change(_) => &mut self.changes,
@@ -257,6 +264,7 @@ impl Reading<'_> {
         self.holds().await?;
         self.actions().await?;
         self.entries().await?;
+        self.plans().await?;
         self.thresholds(&with_parts).await?;
         self.notices().await?;
         self.changes(&with_parts).await?;
@@ -410,6 +418,30 @@ impl Reading<'_> {
                 .into_iter()
                 .map(|(name, entry)| CaseFileItem::Entry(name, Box::new(entry)));
             if !self.items(items.collect(), PIECE_ENTRIES_MAX).await? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// People agree to each of them, so that there are few.
+    async fn plans(&mut self) -> Result<(), ServiceError> {
+        let filter = PlanFilter {
+            today: self.moment.today,
+            pupil: Some(self.pupil.0),
+            ..PlanFilter::default()
+        };
+        let mut after = None;
+        loop {
+            let most = PIECE_ITEMS_MAX as i64;
+            let listed = plans::list(self.transaction, self.trust, &filter, after, most).await?;
+            after = listed.last().map(|(key, _)| *key);
+            let more = listed.len() == PIECE_ITEMS_MAX;
+            for (_, plan) in listed {
+                let whole = plans::find(self.transaction, self.trust, plan.plan_id).await?;
+                let whole = whole.map(|plan| CaseFileItem::Plan(Box::new(plan)));
+                self.all(whole.into_iter()).await?;
+            }
+            if !more {
                 return Ok(());
             }
         }

@@ -82,9 +82,10 @@ fn place(item: &Item) -> usize {
         Item::Hold(_) => 4,
         Item::Action(_) => 5,
         Item::ActionEntry(_) => 6,
-        Item::ThresholdEvent(_) => 7,
-        Item::PenaltyNotice(_) => 8,
-        Item::PupilChange(_) => 9,
+        Item::Plan(_) => 7,
+        Item::ThresholdEvent(_) => 8,
+        Item::PenaltyNotice(_) => 9,
+        Item::PupilChange(_) => 10,
     }
 }
 
@@ -127,6 +128,33 @@ async fn world_with_much_on_record() -> (World, String) {
             world.actions().add_action_entry(request).await.unwrap();
         }
     }
+    let cycle = |review_on: &str| pb::PlanCycleInput {
+        aims: vec![pb::PlanAim {
+            aim: "mornings without a fight".into(),
+            ..pb::PlanAim::default()
+        }],
+        review_on: Some(pb_date(review_on)),
+        ..pb::PlanCycleInput::default()
+    };
+    let made = pb::CreatePlanRequest {
+        trust_id: world.trust_id.clone(),
+        pupil: Some(by_id(&pupil)),
+        cycle: Some(cycle("2025-12-12")),
+        recorded_by: Some(person()),
+        ..pb::CreatePlanRequest::default()
+    };
+    let plan = world.actions().create_plan(made).await.unwrap().into_inner().plan.unwrap();
+    let review = pb::ReviewPlanRequest {
+        trust_id: world.trust_id.clone(),
+        plan_id: plan.plan_id,
+        etag: plan.etag,
+        found: "three mornings of five".into(),
+        decision: pb::PlanDecision::Change.into(),
+        next_cycle: Some(cycle("2026-01-16")),
+        recorded_by: Some(person()),
+        ..pb::ReviewPlanRequest::default()
+    };
+    world.actions().review_plan(review).await.unwrap();
     world
         .try_transfer(&pupil, ("100001", "100002"), ("", "2025-12-01"), false)
         .await
@@ -140,7 +168,7 @@ async fn a_case_file_holds_everything_that_the_lists_do_in_a_stated_order_and_co
     let file = file_of(&world, &pupil).await;
     let places: Vec<usize> = file.items.iter().map(place).collect();
     assert!(places.is_sorted(), "{places:?}");
-    for kind in 0..10 {
+    for kind in 0..11 {
         assert!(places.contains(&kind), "nothing of the kind {kind}");
     }
 
@@ -201,6 +229,13 @@ async fn a_case_file_holds_everything_that_the_lists_do_in_a_stated_order_and_co
         of_kind!(file, ThresholdEvent).into_iter().cloned().collect::<Vec<_>>(),
         listed
     );
+    let plans = of_kind!(file, Plan);
+    let request = pb::GetPlanRequest {
+        trust_id: world.trust_id.clone(),
+        plan_id: plans[0].plan_id.clone(),
+    };
+    let found = world.actions().get_plan(request).await.unwrap().into_inner().plan;
+    assert_eq!(plans.into_iter().cloned().map(Some).collect::<Vec<_>>(), [found]);
     let notices = of_kind!(file, PenaltyNotice);
     assert_eq!((notices.len(), notices[0].reference.as_str()), (1, "LA-1"));
     let changes = of_kind!(file, PupilChange);
@@ -237,9 +272,10 @@ async fn a_case_file_holds_everything_that_the_lists_do_in_a_stated_order_and_co
         holds: count(4),
         actions: count(5),
         action_entries: count(6),
-        threshold_events: count(7),
-        penalty_notices: count(8),
-        pupil_changes: count(9),
+        plans: count(7),
+        threshold_events: count(8),
+        penalty_notices: count(9),
+        pupil_changes: count(10),
     };
     assert_eq!(file.end, expected);
 }

@@ -3,8 +3,8 @@
 mod call;
 mod page;
 mod script;
-mod script_plans;
 mod script_case;
+mod script_plans;
 
 use std::fs;
 use std::path::Path;

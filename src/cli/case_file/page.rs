@@ -332,6 +332,7 @@ fn contents(page: &mut Html, file: &CaseFile) {
         (end.holds, "hold or confirmed fall", "holds and confirmed falls"),
         (end.actions, "action", "actions"),
         (end.action_entries, "log entry", "log entries"),
+        (end.plans, "plan of support", "plans of support"),
         (end.threshold_events, "threshold", "thresholds"),
         (end.penalty_notices, "penalty notice", "penalty notices"),
         (end.pupil_changes, "change of the record", "changes of the record"),

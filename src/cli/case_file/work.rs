@@ -7,8 +7,8 @@ use super::html::{Html, capital, day_text, lines_of, person_text, time_day_text}
 use crate::cli::output::{stage_text, words};
 use crate::proto::action_entry::Entry;
 use crate::proto::{
-    Action, ActionEntry, ActionState, Assignee, Attendee, CaseFileEntry, Contact, Date, Letter, Meeting, Referral,
-    ReferralAgency,
+    Action, ActionEntry, ActionState, Assignee, Attendee, CaseFileEntry, Contact, Date, Letter, Meeting, Plan, PlanCycle,
+    PlanDecision, Referral, ReferralAgency,
 };
 
 /// Writes the sections.
@@ -26,6 +26,7 @@ pub fn sections(page: &mut Html, file: &CaseFile) {
     actions(page, file);
     contacts(page, &entries);
     referrals(page, &entries);
+    plans(page, file, &titles);
     reviews(page, &entries);
     log(page, &entries);
 }
@@ -144,9 +145,13 @@ fn action_row(action: &Action) -> Vec<String> {
     ]
 }
 
+fn day_key(day: Option<&Date>) -> Option<(i32, i32, i32)> {
+    day.map(|day| (day.year, day.month, day.day))
+}
+
 /// Rows that say on which day something was, in the order of these days.
 fn by_day(mut rows: Vec<(Option<Date>, Vec<String>)>) -> Vec<Vec<String>> {
-    rows.sort_by_key(|(day, _)| day.map(|day| (day.year, day.month, day.day)));
+    rows.sort_by_key(|(day, _)| day_key(day.as_ref()));
     rows.into_iter().map(|(_, row)| row).collect()
 }
 
@@ -194,15 +199,16 @@ fn contact_cells(contact: &Contact) -> Cells {
     )
 }
 
+fn attendee_text(attendee: &Attendee) -> String {
+    let party = words(attendee.party().as_str_name(), "PARTY_");
+    match attendee.person_name.as_str() {
+        "" => party,
+        name => format!("{name} ({party})"),
+    }
+}
+
 fn meeting_cells(meeting: &Meeting) -> Cells {
-    let attendee = |attendee: &Attendee| {
-        let party = words(attendee.party().as_str_name(), "PARTY_");
-        match attendee.person_name.as_str() {
-            "" => party,
-            name => format!("{name} ({party})"),
-        }
-    };
-    let who: Vec<String> = meeting.attendees.iter().map(attendee).collect();
+    let who: Vec<String> = meeting.attendees.iter().map(attendee_text).collect();
     (
         meeting.held_on,
         "Meeting".to_owned(),
@@ -254,6 +260,71 @@ fn referrals(page: &mut Html, entries: &[Recorded]) {
         page.table("contacts", "Referrals by day", &headings, &rows);
     }
     page.markup("</section>\n");
+}
+
+fn plans(page: &mut Html, file: &CaseFile, titles: &HashMap<&str, &Action>) {
+    page.section("Plans of support");
+    if file.plans.is_empty() {
+        page.nothing("No plan of support is on record.");
+    }
+    let mut plans: Vec<&Plan> = file.plans.iter().collect();
+    plans.sort_by_key(|plan| day_key(plan.started_on.as_ref()));
+    for plan in plans {
+        page.markup("<h3>Plan of ").text(&day_text(plan.started_on.as_ref()));
+        let action = titles.get(plan.action.as_str()).map(|action| title(action));
+        if let Some(action) = action {
+            page.markup(", for ").text(&action);
+        }
+        page.markup("</h3>\n");
+        let headings = ["Cycle", "Aims", "What is done", "Agreed by", "Review", "Found", "Decided"];
+        let rows: Vec<Vec<String>> = plan.cycles.iter().map(cycle_row).collect();
+        page.table("plan", "The plan's cycles, each with its review", &headings, &rows);
+        if let Some(end) = &plan.end {
+            let reason = capital(&words(end.reason().as_str_name(), "PLAN_END_REASON_"));
+            page.markup("<p>Ended on ").text(&day_text(end.ended_on.as_ref()));
+            page.markup(": ").text(&lines_of(&[&reason, &end.comment]));
+            page.markup(". Recorded by ").text(&person_text(end.recorded_by.as_ref()));
+            page.markup("</p>\n");
+        } else {
+            page.markup("<p>To be reviewed next on ")
+                .text(&day_text(plan.next_review_on.as_ref()));
+            page.markup(if plan.review_overdue {
+                ": overdue</p>\n"
+            } else {
+                "</p>\n"
+            });
+        }
+    }
+    page.markup("</section>\n");
+}
+
+fn cycle_row(cycle: &PlanCycle) -> Vec<String> {
+    let aims = cycle.aims.iter().map(|aim| {
+        let by = match day_text(aim.by_date.as_ref()) {
+            none if none.is_empty() => none,
+            day => format!("by {day}"),
+        };
+        lines_of(&[&aim.aim, &aim.change, &by])
+    });
+    let review = cycle.review.clone().unwrap_or_default();
+    let reviewed = match day_text(review.reviewed_on.as_ref()) {
+        none if none.is_empty() => format!("due {}", day_text(cycle.review_on.as_ref())),
+        day => day,
+    };
+    let decided = match review.decision() {
+        PlanDecision::Unspecified => String::new(),
+        decision => capital(&words(decision.as_str_name(), "PLAN_DECISION_")),
+    };
+    let who: Vec<String> = cycle.agreed_by.iter().map(attendee_text).collect();
+    vec![
+        lines_of(&[&cycle.number.to_string(), &format!("from {}", day_text(cycle.starts_on.as_ref()))]),
+        aims.collect::<Vec<_>>().join("\n"),
+        cycle.steps.clone(),
+        who.join("\n"),
+        reviewed,
+        review.found.clone(),
+        lines_of(&[&decided, &review.comment, &person_text(review.recorded_by.as_ref())]),
+    ]
 }
 
 fn reviews(page: &mut Html, entries: &[Recorded]) {
@@ -344,6 +415,11 @@ fn log_cells(entry: &Entry) -> Option<(&'static str, String)> {
             };
             let reference = format!("{source}: {}", evidence.identifier);
             ("Evidence", lines_of(&[&evidence.description, &reference]))
+        }
+        Entry::PlanChange(change) => {
+            let kind = words(change.kind().as_str_name(), "PLAN_CHANGE_KIND_");
+            let day = day_text(change.happened_on.as_ref());
+            ("Plan", format!("{kind}, cycle {}, {day}", change.cycle))
         }
         Entry::Contact(_) | Entry::Meeting(_) | Entry::Letter(_) | Entry::Referral(_) | Entry::Review(_) => {
             return None;

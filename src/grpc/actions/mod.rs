@@ -2,7 +2,7 @@
 
 pub(super) mod answers;
 mod outcomes;
-mod plans;
+pub(super) mod plans;
 mod requests;
 mod universal;
 mod watch;

@@ -233,7 +233,7 @@ fn plan_query(request: &pb::ListPlansRequest) -> Result<PlanQuery, FieldViolatio
     })
 }
 
-fn to_plan(plan: Plan, today: NaiveDate) -> pb::Plan {
+pub(in crate::grpc) fn to_plan(plan: Plan, today: NaiveDate) -> pb::Plan {
     let next_review_on = plan.next_review_on();
     let state = match plan.end {
         None => pb::PlanState::Open,

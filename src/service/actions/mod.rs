@@ -2,11 +2,11 @@
 
 pub mod coverage;
 pub mod lists;
+pub mod outcomes;
 pub mod plans;
 mod reviews;
 pub mod universal;
 pub mod watch;
-pub mod outcomes;
 pub mod writes;
 
 use diesel_async::AsyncPgConnection;

@@ -16,7 +16,7 @@ use crate::service::judging::{judge_moved_since, timeline_of};
 use crate::service::recorded::{self, Recorded, Request};
 use crate::service::transaction::{finish, retry};
 use crate::service::{Service, ServiceError, thresholds};
-use crate::store::pupils::writes::{self, PupilWrites, Writing};
+use crate::store::pupils::writes::{self, Writing};
 use crate::store::stages::Cause;
 use crate::store::{StoreError, TrustTransaction, merges, pupils, schools, stages};
 
