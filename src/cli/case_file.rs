@@ -24,8 +24,8 @@ use crate::proto::case_file_item::Item;
 use crate::proto::case_file_service_client::CaseFileServiceClient;
 use crate::proto::stream_case_file_response::Part;
 use crate::proto::{
-    Action, CaseFileEnd, CaseFileEntry, CaseFileHeader, Hold, PenaltyNotice, Policy, PupilChange, Register, Revision,
-    StreamCaseFileRequest, ThresholdEvent, Transition,
+    Action, CaseFileEnd, CaseFileEntry, CaseFileHeader, Hold, PenaltyNotice, Plan, Policy, PupilChange, Register,
+    Revision, StreamCaseFileRequest, ThresholdEvent, Transition,
 };
 
 /// Writes a pupil's case file as one page of HTML, to be read, printed or made a PDF with any browser.

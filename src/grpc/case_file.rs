@@ -63,7 +63,11 @@ impl CaseFileService for CaseFileHandler {
     }
 }
 
-fn to_message(trust: TrustId, today: NaiveDate, part: CaseFilePart) -> Result<pb::StreamCaseFileResponse, ServiceError> {
+fn to_message(
+    trust: TrustId,
+    today: NaiveDate,
+    part: CaseFilePart,
+) -> Result<pb::StreamCaseFileResponse, ServiceError> {
     let part = match part {
         CaseFilePart::Header(header) => Part::Header(to_header(*header)),
         CaseFilePart::Items(items) => {

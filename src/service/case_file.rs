@@ -8,6 +8,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 use uuid::Uuid;
 
+use super::actions::reviews;
 use super::error::Resource;
 use super::judging::{Moment, timeline_of};
 use super::policies::drafts::FoundPolicy;
@@ -397,7 +398,9 @@ impl Reading<'_> {
         let mut after = None;
         loop {
             let most = PIECE_ITEMS_MAX as i64;
-            let rows = actions::list_actions(self.transaction, self.trust, self.pupil, &filter, after, most).await?;
+            let mut rows =
+                actions::list_actions(self.transaction, self.trust, self.pupil, &filter, after, most).await?;
+            reviews::tell_next(self.transaction, self.trust, &mut rows, self.moment.today).await?;
             after = rows.last().map(|action| (action.name.episode, action.ordinal));
             let items = rows.into_iter().map(|action| CaseFileItem::Action(Box::new(action)));
             if !self.items(items.collect(), PIECE_ITEMS_MAX).await? {

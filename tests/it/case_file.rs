@@ -143,7 +143,14 @@ async fn world_with_much_on_record() -> (World, String) {
         recorded_by: Some(person()),
         ..pb::CreatePlanRequest::default()
     };
-    let plan = world.actions().create_plan(made).await.unwrap().into_inner().plan.unwrap();
+    let plan = world
+        .actions()
+        .create_plan(made)
+        .await
+        .unwrap()
+        .into_inner()
+        .plan
+        .unwrap();
     let review = pb::ReviewPlanRequest {
         trust_id: world.trust_id.clone(),
         plan_id: plan.plan_id,

@@ -7,8 +7,8 @@ use super::html::{Html, capital, day_text, lines_of, person_text, time_day_text}
 use crate::cli::output::{stage_text, words};
 use crate::proto::action_entry::Entry;
 use crate::proto::{
-    Action, ActionEntry, ActionState, Assignee, Attendee, CaseFileEntry, Contact, Date, Letter, Meeting, Plan, PlanCycle,
-    PlanDecision, Referral, ReferralAgency,
+    Action, ActionEntry, ActionState, Assignee, Attendee, CaseFileEntry, Contact, Date, Letter, Meeting, Plan,
+    PlanCycle, PlanDecision, Referral, ReferralAgency,
 };
 
 /// Writes the sections.
@@ -276,14 +276,23 @@ fn plans(page: &mut Html, file: &CaseFile, titles: &HashMap<&str, &Action>) {
             page.markup(", for ").text(&action);
         }
         page.markup("</h3>\n");
-        let headings = ["Cycle", "Aims", "What is done", "Agreed by", "Review", "Found", "Decided"];
+        let headings = [
+            "Cycle",
+            "Aims",
+            "What is done",
+            "Agreed by",
+            "Review",
+            "Found",
+            "Decided",
+        ];
         let rows: Vec<Vec<String>> = plan.cycles.iter().map(cycle_row).collect();
         page.table("plan", "The plan's cycles, each with its review", &headings, &rows);
         if let Some(end) = &plan.end {
             let reason = capital(&words(end.reason().as_str_name(), "PLAN_END_REASON_"));
             page.markup("<p>Ended on ").text(&day_text(end.ended_on.as_ref()));
             page.markup(": ").text(&lines_of(&[&reason, &end.comment]));
-            page.markup(". Recorded by ").text(&person_text(end.recorded_by.as_ref()));
+            page.markup(". Recorded by ")
+                .text(&person_text(end.recorded_by.as_ref()));
             page.markup("</p>\n");
         } else {
             page.markup("<p>To be reviewed next on ")
@@ -317,7 +326,10 @@ fn cycle_row(cycle: &PlanCycle) -> Vec<String> {
     };
     let who: Vec<String> = cycle.agreed_by.iter().map(attendee_text).collect();
     vec![
-        lines_of(&[&cycle.number.to_string(), &format!("from {}", day_text(cycle.starts_on.as_ref()))]),
+        lines_of(&[
+            &cycle.number.to_string(),
+            &format!("from {}", day_text(cycle.starts_on.as_ref())),
+        ]),
         aims.collect::<Vec<_>>().join("\n"),
         cycle.steps.clone(),
         who.join("\n"),

@@ -4,7 +4,7 @@ pub mod coverage;
 pub mod lists;
 pub mod outcomes;
 pub mod plans;
-mod reviews;
+pub(super) mod reviews;
 pub mod universal;
 pub mod watch;
 pub mod writes;

@@ -17,7 +17,7 @@ use crate::store::pupils::enrolments_of;
 
 /// Says of actions when they are to be reviewed next. Only those with a review interval or with a log are looked at: four
 /// statements at the most, and of most pages none.
-pub(super) async fn tell_next(
+pub(in crate::service) async fn tell_next(
     conn: &mut AsyncPgConnection,
     trust: TrustId,
     actions: &mut [Action],

@@ -6,10 +6,10 @@ pub mod coverage;
 pub mod entries;
 pub mod feed;
 pub mod lists;
+pub mod outcomes;
 pub mod plans;
 pub mod reviews;
 pub mod universal;
-pub mod outcomes;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use diesel::prelude::*;
