@@ -64,6 +64,8 @@ pub(super) struct Judging {
     cause: Cause,
     corrected: HashSet<Uuid>,
     rows: Vec<StageRow>,
+    /// Those who do nothing but move, where the whole trust is judged.
+    moved: Vec<StageRow>,
     transitions: Vec<Transition>,
     episodes: EpisodeChanges,
 }
@@ -152,6 +154,7 @@ impl Judging {
             cause,
             corrected: HashSet::new(),
             rows: Vec::new(),
+            moved: Vec::new(),
             transitions: Vec::new(),
             episodes: EpisodeChanges::default(),
         }
@@ -356,7 +359,8 @@ impl Judging {
             });
         }
         if judged != *row {
-            self.rows.push(judged);
+            let moves_alone = self.cause == Cause::Policy && judged.differs_by_a_move_alone(row);
+            if moves_alone { &mut self.moved } else { &mut self.rows }.push(judged);
         }
         Ok(())
     }
@@ -450,6 +454,7 @@ impl Judging {
         if !self.rows.is_empty() {
             stages::update(transaction, trust, &self.rows).await?;
         }
+        stages::update_moved(transaction, trust, &self.moved).await?;
         if self.episodes != EpisodeChanges::default() {
             let catalogue = catalogues::in_force(transaction, trust).await?;
             let catalogue = catalogue.ok_or(StoreError::Corrupt("a trust without a catalogue"))?;

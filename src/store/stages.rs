@@ -1,10 +1,14 @@
 //! Pupils' stages and the transitions between them.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
 use chrono::{DateTime, NaiveDate, Utc};
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::sql_types;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use futures::TryStreamExt as _;
 use uuid::Uuid;
 
 use super::StoreError;
@@ -112,6 +116,21 @@ pub const STAGE_COLUMNS: &str =
     has_holds, last_episode";
 
 impl StageRow {
+    /// Whether nothing that [`update_moved`] leaves as it is differs from another row of the pupil.
+    pub fn differs_by_a_move_alone(&self, from: &StageRow) -> bool {
+        let moved = StageRow {
+            pupil_id: self.pupil_id,
+            academic_year: self.academic_year,
+            next_review_on: self.next_review_on,
+            judged: self.judged,
+            hold_id: self.hold_id,
+            fall_waits: self.fall_waits,
+            has_holds: self.has_holds,
+            ..from.clone()
+        };
+        moved == *from
+    }
+
     /// The stage.
     pub fn stage(&self) -> Result<Stage, StoreError> {
         stored_stage(self.stage)
@@ -125,10 +144,28 @@ fn stored_stage(number: i16) -> Result<Stage, StoreError> {
 /// Locks pupils in the order of their identifiers, so that no two writers wait for each other, and returns their stages
 /// in that order. Pupils that the trust does not have are left out. Waits for whoever judges the whole trust.
 pub async fn lock(conn: &mut AsyncPgConnection, trust: TrustId, pupils: &[Uuid]) -> Result<Vec<StageRow>, StoreError> {
+    hold_judging(conn, trust, JudgingLock::Shared).await?;
+    read(conn, trust, pupils, "FOR NO KEY UPDATE").await
+}
+
+/// The same of pupils of a trust that nobody else judges ([`lock_all`]), none of whom need be locked one by one.
+pub async fn of_locked_trust(
+    conn: &mut AsyncPgConnection,
+    trust: TrustId,
+    pupils: &[Uuid],
+) -> Result<Vec<StageRow>, StoreError> {
+    read(conn, trust, pupils, "OFFSET 0").await
+}
+
+async fn read(
+    conn: &mut AsyncPgConnection,
+    trust: TrustId,
+    pupils: &[Uuid],
+    how: &str,
+) -> Result<Vec<StageRow>, StoreError> {
     let mut keys = pupils.to_vec();
     keys.sort_unstable();
     keys.dedup();
-    hold_judging(conn, trust, JudgingLock::Shared).await?;
     let rows = diesel::sql_query(format!(
         "SELECT s.*
          FROM unnest($2) AS k(pupil_id)
@@ -136,7 +173,7 @@ pub async fn lock(conn: &mut AsyncPgConnection, trust: TrustId, pupils: &[Uuid])
              SELECT {STAGE_COLUMNS}
              FROM pupil_stages
              WHERE trust_id = $1 AND pupil_id = k.pupil_id
-             FOR NO KEY UPDATE
+             {how}
          ) AS s"
     ))
     .bind::<sql_types::Uuid, _>(trust.0)
@@ -225,12 +262,12 @@ struct CountedRow {
     stage: i16,
     #[diesel(sql_type = sql_types::Bool)]
     has_holds: bool,
-    #[diesel(sql_type = sql_types::BigInt)]
-    attended: i64,
-    #[diesel(sql_type = sql_types::BigInt)]
-    possible: i64,
-    #[diesel(sql_type = sql_types::BigInt)]
-    unauthorised: i64,
+    #[diesel(sql_type = sql_types::Nullable<sql_types::SmallInt>)]
+    attended: Option<i16>,
+    #[diesel(sql_type = sql_types::Nullable<sql_types::SmallInt>)]
+    possible: Option<i16>,
+    #[diesel(sql_type = sql_types::Nullable<sql_types::SmallInt>)]
+    unauthorised: Option<i16>,
     #[diesel(sql_type = sql_types::Nullable<sql_types::Uuid>)]
     home_school: Option<Uuid>,
 }
@@ -261,15 +298,12 @@ pub async fn counted(
         ("NULL::uuid", "")
     };
     let mut query = diesel::sql_query(format!(
-        "SELECT pupil_id, stage, has_holds, coalesce(attended, 0)::bigint AS attended,
-             coalesce(possible, 0)::bigint AS possible, coalesce(unauthorised, 0)::bigint AS unauthorised,
-             {school} AS home_school
+        "SELECT pupil_id, stage, has_holds, attended, possible, unauthorised, {school} AS home_school
          FROM pupil_stages
          LEFT JOIN (
-             SELECT pupil_id, sum(attended) AS attended, sum(possible) AS possible, sum(unauthorised) AS unauthorised
+             SELECT pupil_id, attended, possible, unauthorised
              FROM registers
              WHERE trust_id = $1 AND academic_year = $2
-             GROUP BY pupil_id
          ) AS counts USING (pupil_id)
          {of_homes}
          WHERE trust_id = $1 AND NOT EXISTS (
@@ -283,17 +317,65 @@ pub async fn counted(
     if homes {
         query = query.bind::<sql_types::Date, _>(today);
     }
-    let rows: Vec<CountedRow> = query.load(conn).await?;
-    let counted = rows.into_iter().map(|found| {
-        Ok(CountedPupil {
-            pupil_id: found.pupil_id,
-            stage: stored_stage(found.stage)?,
-            has_holds: found.has_holds,
-            tally: Tally::from_stored(found.attended, found.possible, found.unauthorised),
-            home_school: found.home_school,
-        })
-    });
-    counted.collect()
+    // A pupil of two registers comes twice: to sum them up here is less work than to sort all of them there.
+    let mut rows = query.load_stream::<CountedRow>(conn).await?;
+    let mut counted: Vec<CountedPupil> = Vec::new();
+    let mut places: HashMap<Uuid, usize> = HashMap::new();
+    while let Some(found) = rows.try_next().await? {
+        let count = |count: Option<i16>| count.unwrap_or(0);
+        let tally = Tally::from_stored(count(found.attended), count(found.possible), count(found.unauthorised));
+        match places.entry(found.pupil_id) {
+            Entry::Occupied(place) => counted[*place.get()].tally += tally,
+            Entry::Vacant(place) => {
+                place.insert(counted.len());
+                counted.push(CountedPupil {
+                    pupil_id: found.pupil_id,
+                    stage: stored_stage(found.stage)?,
+                    has_holds: found.has_holds,
+                    tally,
+                    home_school: found.home_school,
+                });
+            }
+        }
+    }
+    Ok(counted)
+}
+
+/// Writes what changes of stages where nothing but a move does, of a trust that nobody else judges ([`lock_all`]): the table
+/// is gone through once, however many move, since no plan that was made for another trust decides how.
+pub async fn update_moved(conn: &mut AsyncPgConnection, trust: TrustId, rows: &[StageRow]) -> Result<(), StoreError> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    diesel::sql_query("SET LOCAL enable_nestloop = off")
+        .execute(conn)
+        .await?;
+    diesel::sql_query(
+        "UPDATE pupil_stages AS s
+         SET stage = n.stage, since = n.since, policy_version = n.policy_version, episode = n.episode,
+             episode_open = n.episode_open, raised_to = n.raised_to, changed_at = n.changed_at,
+             last_episode = n.last_episode
+         FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10) AS n (
+             pupil_id, stage, since, policy_version, episode, episode_open, raised_to, changed_at, last_episode
+         )
+         WHERE s.trust_id = $1 AND s.pupil_id = n.pupil_id",
+    )
+    .bind::<sql_types::Uuid, _>(trust.0)
+    .bind::<sql_types::Array<sql_types::Uuid>, _>(column(rows, |row| row.pupil_id))
+    .bind::<sql_types::Array<sql_types::SmallInt>, _>(column(rows, |row| row.stage))
+    .bind::<sql_types::Array<sql_types::Nullable<sql_types::Date>>, _>(column(rows, |row| row.since))
+    .bind::<sql_types::Array<sql_types::Integer>, _>(column(rows, |row| row.policy_version))
+    .bind::<sql_types::Array<sql_types::Integer>, _>(column(rows, |row| row.episode))
+    .bind::<sql_types::Array<sql_types::Bool>, _>(column(rows, |row| row.episode_open))
+    .bind::<sql_types::Array<sql_types::SmallInt>, _>(column(rows, |row| row.raised_to))
+    .bind::<sql_types::Array<sql_types::Nullable<sql_types::Timestamptz>>, _>(column(rows, |row| row.changed_at))
+    .bind::<sql_types::Array<sql_types::Integer>, _>(column(rows, |row| row.last_episode))
+    .execute(conn)
+    .await?;
+    diesel::sql_query("SET LOCAL enable_nestloop = on")
+        .execute(conn)
+        .await?;
+    Ok(())
 }
 
 /// Writes stages that changed.

@@ -148,7 +148,7 @@ impl Service {
             }
         }
         let moving: Vec<Uuid> = movers.keys().copied().collect();
-        for row in stages::lock(transaction, trust, &moving).await? {
+        for row in stages::of_locked_trust(transaction, trust, &moving).await? {
             if let Some((tally, school)) = movers.get(&row.pupil_id) {
                 judging.judge_by_new_policy(&row, *tally, *school)?;
             }
