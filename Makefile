@@ -20,6 +20,13 @@ test: ## Run all tests, against a private Postgres
 	scripts/install-postgres
 	cargo test --locked
 
+# Property tests draw the same cases on every run of `make`, so that what fails was changed; `make properties` draws others.
+export PROPTEST_RNG_SEED ?= 20261124
+
+.PHONY: properties
+properties: ## Run the property tests of rules on many cases, other ones each time
+	env -u PROPTEST_RNG_SEED PROPTEST_CASES=4096 cargo test --locked $(patsubst tests/%.rs,--test %,$(wildcard tests/domain_*.rs))
+
 .PHONY: cases
 cases: ## Run hard cases through the port (FILE=path; all of data/cases*.toml without)
 	scripts/install-postgres
