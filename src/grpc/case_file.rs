@@ -2,7 +2,6 @@
 
 use std::pin::Pin;
 
-use chrono::NaiveDate;
 use futures::{Stream, StreamExt as _};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
@@ -43,8 +42,7 @@ impl CaseFileHandler {
         let trust = trust_id(&request.trust_id)?;
         let pupil = pupil_key("pupil", request.pupil.as_ref())?;
         let parts = ReceiverStream::new(self.service.case_file(trust, &pupil).await?);
-        let today = self.service.clock.today();
-        let messages = parts.map(move |part| Ok(to_message(trust, today, part?)?));
+        let messages = parts.map(move |part| Ok(to_message(trust, part?)?));
         Ok(Box::pin(messages))
     }
 }
@@ -63,17 +61,13 @@ impl CaseFileService for CaseFileHandler {
     }
 }
 
-fn to_message(
-    trust: TrustId,
-    today: NaiveDate,
-    part: CaseFilePart,
-) -> Result<pb::StreamCaseFileResponse, ServiceError> {
+fn to_message(trust: TrustId, part: CaseFilePart) -> Result<pb::StreamCaseFileResponse, ServiceError> {
     let part = match part {
         CaseFilePart::Header(header) => Part::Header(to_header(*header)),
         CaseFilePart::Items(items) => {
             let items = items.into_iter().map(|item| {
                 Ok(pb::CaseFileItem {
-                    item: Some(to_item(trust, today, item)?),
+                    item: Some(to_item(trust, item)?),
                 })
             });
             Part::Items(pb::CaseFileItems {
@@ -96,7 +90,7 @@ fn to_header(header: CaseFileHeader) -> pb::CaseFileHeader {
     }
 }
 
-fn to_item(trust: TrustId, today: NaiveDate, item: CaseFileItem) -> Result<Item, ServiceError> {
+fn to_item(trust: TrustId, item: CaseFileItem) -> Result<Item, ServiceError> {
     Ok(match item {
         CaseFileItem::Policy(found) => Item::Policy(to_policy(*found)),
         CaseFileItem::Register(register) => Item::Register(to_register(register)),
@@ -108,7 +102,7 @@ fn to_item(trust: TrustId, today: NaiveDate, item: CaseFileItem) -> Result<Item,
             action_name: name.to_string(),
             entry: Some(to_entry(*entry)),
         }),
-        CaseFileItem::Plan(plan) => Item::Plan(to_plan(*plan, today)),
+        CaseFileItem::Plan(plan, today) => Item::Plan(to_plan(*plan, today)),
         CaseFileItem::Threshold(event) => Item::ThresholdEvent(to_event(event)),
         CaseFileItem::Notice(row) => Item::PenaltyNotice(to_notice(*row)?),
         CaseFileItem::Change(change) => Item::PupilChange(to_change(*change)),

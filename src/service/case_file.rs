@@ -96,8 +96,8 @@ pub enum CaseFileItem {
     Action(Box<Action>),
     /// An entry of an action's log.
     Entry(ActionName, Box<ActionEntry>),
-    /// A plan of support, with all its cycles.
-    Plan(Box<Plan>),
+    /// A plan of support, with all its cycles, and the day on which it is looked at.
+    Plan(Box<Plan>, NaiveDate),
     /// A threshold.
     Threshold(EventRow),
     /// A penalty notice.
@@ -145,7 +145,7 @@ impl CaseFileCounts {
             CaseFileItem::Hold(_) => &mut self.holds,
             CaseFileItem::Action(_) => &mut self.actions,
             CaseFileItem::Entry(..) => &mut self.entries,
-            CaseFileItem::Plan(_) => &mut self.plans,
+            CaseFileItem::Plan(..) => &mut self.plans,
             CaseFileItem::Threshold(_) => &mut self.thresholds,
             CaseFileItem::Notice(_) => &mut self.notices,
             CaseFileItem::Change(_) => &mut self.changes,
@@ -441,7 +441,8 @@ impl Reading<'_> {
             let more = listed.len() == PIECE_ITEMS_MAX;
             for (_, plan) in listed {
                 let whole = plans::find(self.transaction, self.trust, plan.plan_id).await?;
-                let whole = whole.map(|plan| CaseFileItem::Plan(Box::new(plan)));
+                let today = self.moment.today;
+                let whole = whole.map(|plan| CaseFileItem::Plan(Box::new(plan), today));
                 self.all(whole.into_iter()).await?;
             }
             if !more {

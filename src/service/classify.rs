@@ -1,7 +1,8 @@
 //! What a policy makes of counts or marks given in a call. Nothing is stored, and no pupil is named.
 
-use super::error::{Resource, Warning};
+use super::error::Warning;
 use super::judging::timeline_of;
+use super::schools::optional_school;
 use super::sessions::remark;
 use super::transaction::finish;
 use super::{Service, ServiceError};
@@ -12,7 +13,6 @@ use crate::domain::session::AcademicYear;
 use crate::domain::stage::{Band, Judgement, Policy, StageMove};
 use crate::domain::tally::Tally;
 use crate::store::policies;
-use crate::store::schools::resolve_school;
 
 /// Whose policy judges.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -118,13 +118,7 @@ impl Service {
                 })?;
                 return Ok((version, policy));
             }
-            let school = match &asked.school {
-                None => None,
-                Some(key) => {
-                    let school = resolve_school(&mut transaction, trust, key).await?;
-                    Some(school.ok_or(ServiceError::NotFound(Resource::School))?)
-                }
-            };
+            let school = optional_school(&mut transaction, trust, asked.school.as_ref()).await?;
             let in_force = timeline.at(today, school);
             Ok((in_force.version, in_force.policy.clone()))
         }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::error::Resource;
 use super::judging::timeline_of;
-use super::schools::require_school;
+use super::schools::optional_school;
 use super::transaction::finish;
 use super::{Page, PageOf, Service, ServiceError};
 use crate::domain::calendar::Calendar;
@@ -131,10 +131,9 @@ impl Service {
         let mut transaction = self.store.begin(trust).await?;
         let read = async {
             let timeline = timeline_of(&mut transaction, trust).await?;
-            let school = match &query.school {
-                None => None,
-                Some(key) => Some(require_school(&mut transaction, trust, key).await?.0),
-            };
+            let school = optional_school(&mut transaction, trust, query.school.as_ref())
+                .await?
+                .map(|school| school.0);
             let names = school_names(&mut transaction, trust, school).await?;
             let schools: Vec<Uuid> = names.iter().map(|name| name.school_id).collect();
             let fresh = freshness_of(&mut transaction, trust, &schools, moment.today, query.gaps_max).await?;

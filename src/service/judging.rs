@@ -451,9 +451,7 @@ impl Judging {
         request_id: Option<Uuid>,
     ) -> Result<(), StoreError> {
         let moment = self.moment;
-        if !self.rows.is_empty() {
-            stages::update(transaction, trust, &self.rows).await?;
-        }
+        stages::update(transaction, trust, &self.rows).await?;
         stages::update_moved(transaction, trust, &self.moved).await?;
         if self.episodes != EpisodeChanges::default() {
             let catalogue = catalogues::in_force(transaction, trust).await?;

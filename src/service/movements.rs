@@ -2,8 +2,8 @@
 
 use chrono::NaiveDate;
 
-use super::error::Resource;
 use super::judging::timeline_of;
+use super::schools::optional_school;
 use super::transaction::finish;
 use super::{Service, ServiceError};
 use crate::domain::identifiers::{SchoolKey, TrustId};
@@ -11,7 +11,6 @@ use crate::domain::session::london_midnight;
 use crate::domain::suppression::suppress_table;
 use crate::store::StoreError;
 use crate::store::movements::{MovementCount, MovementFilter, every_move, first_to_last};
-use crate::store::schools::resolve_school;
 
 /// The place of what is no stage in a row or column: pupils who joined, or left. The stages come before it, in order.
 pub const NOT_ON_ROLL: usize = 6;
@@ -77,13 +76,9 @@ impl Service {
         let mut transaction = self.store.begin(trust).await?;
         let read = async {
             timeline_of(&mut transaction, trust).await?;
-            let school = match &asked.school {
-                None => None,
-                Some(key) => {
-                    let school = resolve_school(&mut transaction, trust, key).await?;
-                    Some(school.ok_or(ServiceError::NotFound(Resource::School))?.0)
-                }
-            };
+            let school = optional_school(&mut transaction, trust, asked.school.as_ref())
+                .await?
+                .map(|school| school.0);
             let filter = MovementFilter {
                 school,
                 from: asked.from,

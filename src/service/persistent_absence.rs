@@ -3,8 +3,8 @@
 use chrono::NaiveDate;
 use uuid::Uuid;
 
-use super::error::Resource;
 use super::judging::timeline_of;
+use super::schools::optional_school;
 use super::transaction::finish;
 use super::{Page, PageOf, Service, ServiceError};
 use crate::domain::calendar::Calendars;
@@ -15,7 +15,6 @@ use crate::domain::session::{AcademicYear, Session};
 use crate::domain::stage::Stage;
 use crate::domain::tally::Tally;
 use crate::store::calendars::calendars_of;
-use crate::store::schools::resolve_school;
 use crate::store::summaries::{AbsenceFilter, school_names, towards_persistent_absence};
 use crate::store::{StoreError, records};
 
@@ -81,13 +80,9 @@ impl Service {
         let mut transaction = self.store.begin(trust).await?;
         let read = async {
             timeline_of(&mut transaction, trust).await?;
-            let school = match &asked.school {
-                None => None,
-                Some(key) => {
-                    let school = resolve_school(&mut transaction, trust, key).await?;
-                    Some(school.ok_or(ServiceError::NotFound(Resource::School))?.0)
-                }
-            };
+            let school = optional_school(&mut transaction, trust, asked.school.as_ref())
+                .await?
+                .map(|school| school.0);
             let filter = AbsenceFilter {
                 school,
                 today: moment.today,

@@ -57,6 +57,17 @@ pub(super) async fn earlier<T: DeserializeOwned>(
     answer_of(found, request)
 }
 
+impl<'a> Request<'a> {
+    /// A request that may have named itself, with its fingerprint.
+    pub fn named(request: &'a Option<(Uuid, Vec<u8>)>) -> Option<Request<'a>> {
+        request.as_ref().map(|(id, fingerprint)| Request {
+            id: *id,
+            field: "request_id",
+            fingerprint,
+        })
+    }
+}
+
 /// The same, with how often it changed which pupil an identifier means.
 pub(super) async fn earlier_with_identities<T: DeserializeOwned>(
     conn: &mut AsyncPgConnection,

@@ -183,6 +183,21 @@ async fn create(conn: &mut AsyncPgConnection, trust: TrustId, row: &SchoolRow) -
     })
 }
 
+/// The same of a school that a request may name; nothing where it names none.
+///
+/// # Errors
+/// Those of [`require_school`].
+pub async fn optional_school(
+    conn: &mut AsyncPgConnection,
+    trust: TrustId,
+    key: Option<&SchoolKey>,
+) -> Result<Option<SchoolId>, ServiceError> {
+    match key {
+        Some(key) => require_school(conn, trust, key).await.map(Some),
+        None => Ok(None),
+    }
+}
+
 async fn get(conn: &mut AsyncPgConnection, trust: TrustId, key: &SchoolKey) -> Result<SchoolRow, ServiceError> {
     let school = require_school(conn, trust, key).await?;
     let found = schools::find(conn, trust, school).await?;

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::error::Resource;
 use super::freshness::{freshness_of, too_old};
+use super::schools::optional_school;
 use super::transaction::finish;
 use super::{Service, ServiceError};
 use crate::domain::freshness::Freshness;
@@ -14,7 +15,6 @@ use crate::domain::identifiers::{SchoolKey, TrustId};
 use crate::domain::session::{AcademicYear, Session};
 use crate::domain::tally::Tally;
 use crate::store::policies;
-use crate::store::schools::resolve_school;
 use crate::store::summaries::{
     CountingRule, PupilCounts, SchoolName, SessionCounts, pupils_by_stage, school_names, sessions_by_school,
 };
@@ -139,13 +139,9 @@ impl Service {
                 year: moment.year,
                 minimum_possible: policy.policy.minimum_possible,
             };
-            let school = match school {
-                None => None,
-                Some(key) => {
-                    let found = resolve_school(&mut transaction, trust, key).await?;
-                    Some(found.ok_or(ServiceError::NotFound(Resource::School))?.0)
-                }
-            };
+            let school = optional_school(&mut transaction, trust, school)
+                .await?
+                .map(|school| school.0);
             let names = school_names(&mut transaction, trust, school).await?;
             let pupils = pupils_by_stage(&mut transaction, trust, school, rule).await?;
             let sessions = sessions_by_school(&mut transaction, trust, school, rule.year).await?;

@@ -7,15 +7,14 @@ use chrono::{DateTime, NaiveDate, Utc};
 use diesel_async::AsyncPgConnection;
 use uuid::Uuid;
 
-use super::error::Resource;
 use super::feed::{Bounds, Feed, FeedEvent, FeedItem, FeedSource, PAGE_ROWS_MAX, Start, Subscription};
+use super::schools::optional_school;
 use super::transaction::{existing_pupil, finish};
 use super::trusts::require_trust;
 use super::{Page, PageOf, Service, ServiceError, one_more};
 use crate::domain::identifiers::{PupilKey, SchoolKey, TrustId};
 use crate::domain::session::AcademicYear;
-use crate::store::feeds::{Place, Surroundings};
-use crate::store::schools::resolve_school;
+use crate::store::feeds::{FeedTable, Place};
 use crate::store::stages::{StageFilter, list_pupils};
 use crate::store::transitions::{self, RecordedTransition, StageAtPlace, TransitionFilter};
 use crate::store::{Store, StoreError};
@@ -34,6 +33,8 @@ impl FeedSource for Transitions {
 
     const NAME: &'static str = "transitions";
 
+    const TABLE: FeedTable = transitions::FEED;
+
     fn after(
         conn: &mut AsyncPgConnection,
         trust: TrustId,
@@ -41,22 +42,6 @@ impl FeedSource for Transitions {
         most: i64,
     ) -> impl Future<Output = Result<Vec<RecordedTransition>, StoreError>> + Send {
         transitions::after(conn, trust, position, most)
-    }
-
-    fn surroundings(
-        conn: &mut AsyncPgConnection,
-        trust: TrustId,
-        position: i64,
-    ) -> impl Future<Output = Result<Option<Surroundings>, StoreError>> + Send {
-        transitions::surroundings(conn, trust, position)
-    }
-
-    fn place_at_time(
-        conn: &mut AsyncPgConnection,
-        trust: TrustId,
-        time: DateTime<Utc>,
-    ) -> impl Future<Output = Result<Option<Place>, StoreError>> + Send {
-        transitions::place_at_time(conn, trust, time)
     }
 }
 
@@ -156,9 +141,10 @@ impl Service {
                 None => None,
                 Some(key) => Some(existing_pupil(&mut transaction, trust, key).await?.0),
             };
+            let school = optional_school(&mut transaction, trust, query.school.as_ref()).await?;
             let filter = TransitionFilter {
                 pupil,
-                school: existing_school(&mut transaction, trust, query.school.as_ref()).await?,
+                school: school.map(|school| school.0),
                 effective_from: query.effective_from,
                 effective_to: query.effective_to,
                 recorded_from: query.recorded_from,
@@ -198,10 +184,10 @@ impl Service {
         let mut transaction = self.store.begin(trust).await?;
         let school = async {
             require_trust(&mut transaction, trust).await?;
-            existing_school(&mut transaction, trust, school).await
+            optional_school(&mut transaction, trust, school).await
         }
         .await;
-        let school = finish(transaction, school).await?;
+        let school = finish(transaction, school).await?.map(|school| school.0);
         let (start, phase) = match start {
             WatchStart::Snapshot => (
                 Start::End,
@@ -222,20 +208,6 @@ impl Service {
             subscription: self.feed.subscribe(trust, start, heartbeat).await?,
             phase,
         })
-    }
-}
-
-async fn existing_school(
-    conn: &mut AsyncPgConnection,
-    trust: TrustId,
-    key: Option<&SchoolKey>,
-) -> Result<Option<Uuid>, ServiceError> {
-    match key {
-        None => Ok(None),
-        Some(key) => {
-            let school = resolve_school(conn, trust, key).await?;
-            Ok(Some(school.ok_or(ServiceError::NotFound(Resource::School))?.0))
-        }
     }
 }
 

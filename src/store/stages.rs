@@ -372,7 +372,7 @@ pub async fn update_moved(conn: &mut AsyncPgConnection, trust: TrustId, rows: &[
     .bind::<sql_types::Array<sql_types::Integer>, _>(column(rows, |row| row.last_episode))
     .execute(conn)
     .await?;
-    diesel::sql_query("SET LOCAL enable_nestloop = on")
+    diesel::sql_query("SET LOCAL enable_nestloop TO DEFAULT")
         .execute(conn)
         .await?;
     Ok(())

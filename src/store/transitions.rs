@@ -8,7 +8,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
 use super::StoreError;
-use super::feeds::{self, FeedTable, Place, Surroundings};
+use super::feeds::{FeedTable, Place};
 use super::schema::transitions;
 use super::stages::Cause;
 use crate::domain::identifiers::TrustId;
@@ -16,7 +16,7 @@ use crate::domain::stage::Stage;
 use crate::domain::tally::Tally;
 
 /// Where the feed is kept.
-const FEED: FeedTable = FeedTable {
+pub const FEED: FeedTable = FeedTable {
     table: "transitions",
     counter: "position",
 };
@@ -264,24 +264,6 @@ pub async fn policy_versions(
     .load(conn)
     .await?;
     Ok(found.into_iter().map(|found| found.policy_version).collect())
-}
-
-/// The last row of the feed, the one at a position and the one after it; nothing where there is no such trust.
-pub async fn surroundings(
-    conn: &mut AsyncPgConnection,
-    trust: TrustId,
-    position: i64,
-) -> Result<Option<Surroundings>, StoreError> {
-    feeds::surroundings(conn, FEED, trust, position).await
-}
-
-/// A place after which every transition that follows in turn was recorded at or after a time; the end where all were before.
-pub async fn place_at_time(
-    conn: &mut AsyncPgConnection,
-    trust: TrustId,
-    time: DateTime<Utc>,
-) -> Result<Option<Place>, StoreError> {
-    feeds::place_at_time(conn, FEED, trust, time).await
 }
 
 /// A pupil's stage at a place of the feed.

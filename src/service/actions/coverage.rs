@@ -11,11 +11,11 @@ use crate::domain::identifiers::{PupilId, PupilKey, SchoolKey, TrustId};
 use crate::domain::stage::Stage;
 use crate::domain::suppression::suppress_table;
 use crate::service::error::Resource;
+use crate::service::schools::optional_school;
 use crate::service::transaction::{existing_pupil, finish};
 use crate::service::trusts::require_trust;
 use crate::service::{Service, ServiceError};
 use crate::store::actions::coverage::{CoverageFilter, CoverageRow, count, required_of_pupil};
-use crate::store::schools::resolve_school;
 use crate::store::summaries::{SchoolName, school_names};
 
 /// How many actions have come how far, in the order of [`Coverage::ALL`].
@@ -128,13 +128,9 @@ impl Service {
         let mut transaction = self.store.begin(trust).await?;
         let read = async {
             require_trust(&mut transaction, trust).await?;
-            let school = match &query.school {
-                None => None,
-                Some(key) => {
-                    let found = resolve_school(&mut transaction, trust, key).await?;
-                    Some(found.ok_or(ServiceError::NotFound(Resource::School))?.0)
-                }
-            };
+            let school = optional_school(&mut transaction, trust, query.school.as_ref())
+                .await?
+                .map(|school| school.0);
             let filter = CoverageFilter {
                 school,
                 today,

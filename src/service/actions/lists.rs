@@ -8,12 +8,11 @@ use crate::domain::catalogue::Role;
 use crate::domain::identifiers::{SchoolKey, TrustId};
 use crate::domain::session::london_date;
 use crate::domain::stage::Stage;
-use crate::service::error::Resource;
+use crate::service::schools::optional_school;
 use crate::service::transaction::finish;
 use crate::service::trusts::require_trust;
 use crate::service::{Page, PageOf, Service, ServiceError, one_more};
 use crate::store::actions::lists::{self, ListFilter, ListKey, Order};
-use crate::store::schools::resolve_school;
 
 /// Which actions are asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -162,10 +161,8 @@ impl Service {
         let mut transaction = self.store.begin(trust).await?;
         let read = async {
             require_trust(&mut transaction, trust).await?;
-            if let Some(key) = school {
-                let found = resolve_school(&mut transaction, trust, key).await?;
-                filter.school = Some(found.ok_or(ServiceError::NotFound(Resource::School))?.0);
-            }
+            let school = optional_school(&mut transaction, trust, school).await?;
+            filter.school = school.map(|school| school.0);
             let rows = lists::list(&mut transaction, trust, &filter, page.after, one_more(page.size)).await?;
             let (keys, mut actions): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
             reviews::tell_next(&mut transaction, trust, &mut actions, filter.today).await?;

@@ -10,13 +10,12 @@ use crate::domain::outcomes::{Compared, History, OnRoll, Points, Spans, Spread};
 use crate::domain::session::AcademicYear;
 use crate::domain::stage::Stage;
 use crate::domain::tally::Tally;
-use crate::service::error::Resource;
+use crate::service::schools::optional_school;
 use crate::service::transaction::finish;
 use crate::service::trusts::require_trust;
 use crate::service::{Page, PageOf, Service, ServiceError, one_more};
 use crate::store::TrustTransaction;
 use crate::store::actions::outcomes::{self, Milestone, Reached, ReachedFilter, ReachedKey};
-use crate::store::schools::resolve_school;
 use crate::store::summaries::{SchoolName, school_names};
 
 /// Around which actions attendance is asked for.
@@ -155,11 +154,8 @@ impl OutcomeQuery {
         trust: TrustId,
     ) -> Result<Option<Uuid>, ServiceError> {
         require_trust(transaction, trust).await?;
-        let Some(key) = &self.school else {
-            return Ok(None);
-        };
-        let found = resolve_school(transaction, trust, key).await?;
-        Ok(Some(found.ok_or(ServiceError::NotFound(Resource::School))?.0))
+        let school = optional_school(transaction, trust, self.school.as_ref()).await?;
+        Ok(school.map(|school| school.0))
     }
 
     /// The academic years in which the weeks around the days of a period lie.
@@ -430,7 +426,7 @@ impl Counting {
             if has_action {
                 continue;
             }
-            let alike = group.cells.iter().filter(|(day, stage)| {
+            let alike = group.cells.iter().find(|(day, stage)| {
                 let school = history.school_on(*day);
                 let on_roll = match key {
                     Key::Provision(_) => school.is_some(),
@@ -438,7 +434,7 @@ impl Counting {
                 };
                 on_roll && history.stage_on(*day) == *stage
             });
-            if let Some((day, _)) = alike.into_iter().next() {
+            if let Some((day, _)) = alike {
                 // One of whom no session was possible is passed over.
                 let _ = group
                     .without_action

@@ -16,7 +16,7 @@ use crate::domain::plan::{
 use crate::domain::session::london_date;
 use crate::service::error::Resource;
 use crate::service::recorded::{Request, earlier, record};
-use crate::service::schools::require_school;
+use crate::service::schools::optional_school;
 use crate::service::transaction::{existing_pupil, finish, locked_pupil, retry};
 use crate::service::trusts::{not_found, require_trust};
 use crate::service::{Page, PageOf, Service, ServiceError, one_more};
@@ -136,9 +136,8 @@ impl Service {
         let mut transaction = self.store.begin(trust).await?;
         let read = async {
             require_trust(&mut transaction, trust).await?;
-            if let Some(key) = &query.school {
-                filter.school = Some(require_school(&mut transaction, trust, key).await?.0);
-            }
+            let school = optional_school(&mut transaction, trust, query.school.as_ref()).await?;
+            filter.school = school.map(|school| school.0);
             if let Some(key) = &query.pupil {
                 filter.pupil = Some(existing_pupil(&mut transaction, trust, key).await?.0);
             }
@@ -197,14 +196,6 @@ impl PlanQuery {
             ..PlanFilter::default()
         })
     }
-}
-
-fn request_of(request: &Option<(Uuid, Vec<u8>)>) -> Option<Request<'_>> {
-    request.as_ref().map(|(id, fingerprint)| Request {
-        id: *id,
-        field: "request_id",
-        fingerprint,
-    })
 }
 
 async fn existing(conn: &mut AsyncPgConnection, trust: TrustId, plan_id: Uuid) -> Result<Plan, ServiceError> {
@@ -287,7 +278,7 @@ async fn create(
     now: DateTime<Utc>,
 ) -> Result<Plan, ServiceError> {
     let (pupil, episode, action) = made_for(conn, trust, asked).await?;
-    let request = request_of(&asked.request);
+    let request = Request::named(&asked.request);
     if let Some(first) = answered(conn, trust, request).await? {
         return Ok(first);
     }
@@ -337,7 +328,7 @@ async fn work(
         // It went to another pupil while this waited.
         return Err(StoreError::Conflict.into());
     }
-    let request = request_of(&asked.request);
+    let request = Request::named(&asked.request);
     if let Some(first) = answered(conn, trust, request).await? {
         return Ok(first);
     }

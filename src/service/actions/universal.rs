@@ -249,11 +249,7 @@ async fn review(
     now: DateTime<Utc>,
 ) -> Result<UniversalProvision, ServiceError> {
     let school = require_school(conn, trust, &asked.school).await?;
-    let request = asked.request.as_ref().map(|(id, fingerprint)| Request {
-        id: *id,
-        field: "request_id",
-        fingerprint,
-    });
+    let request = Request::named(&asked.request);
     if let Some(request) = request
         && let Some(first) = earlier::<Answered>(conn, trust, request).await?
     {

@@ -9,13 +9,13 @@ use uuid::Uuid;
 
 use crate::domain::identifiers::{SchoolKey, TrustId};
 use crate::service::feed::{Bounds, FeedEvent, FeedItem, FeedSource, Start, Subscription};
-use crate::service::schools::require_school;
+use crate::service::schools::optional_school;
 use crate::service::transaction::finish;
 use crate::service::trusts::require_trust;
 use crate::service::{Service, ServiceError};
 use crate::store::StoreError;
 use crate::store::actions::feed::{self, RecordedEntry};
-use crate::store::feeds::{Place, Surroundings};
+use crate::store::feeds::{FeedTable, Place};
 
 /// The feed of what is recorded on actions.
 pub struct ActionLog;
@@ -31,6 +31,8 @@ impl FeedSource for ActionLog {
 
     const NAME: &'static str = "actions";
 
+    const TABLE: FeedTable = feed::FEED;
+
     fn after(
         conn: &mut AsyncPgConnection,
         trust: TrustId,
@@ -38,22 +40,6 @@ impl FeedSource for ActionLog {
         most: i64,
     ) -> impl Future<Output = Result<Vec<RecordedEntry>, StoreError>> + Send {
         feed::after(conn, trust, position, most)
-    }
-
-    fn surroundings(
-        conn: &mut AsyncPgConnection,
-        trust: TrustId,
-        position: i64,
-    ) -> impl Future<Output = Result<Option<Surroundings>, StoreError>> + Send {
-        feed::surroundings(conn, trust, position)
-    }
-
-    fn place_at_time(
-        conn: &mut AsyncPgConnection,
-        trust: TrustId,
-        time: DateTime<Utc>,
-    ) -> impl Future<Output = Result<Option<Place>, StoreError>> + Send {
-        feed::place_at_time(conn, trust, time)
     }
 }
 
@@ -112,13 +98,10 @@ impl Service {
         let mut transaction = self.store.begin(trust).await?;
         let school = async {
             require_trust(&mut transaction, trust).await?;
-            match school {
-                None => Ok(None),
-                Some(key) => Ok(Some(require_school(&mut transaction, trust, key).await?.0)),
-            }
+            optional_school(&mut transaction, trust, school).await
         }
         .await;
-        let school = finish(transaction, school).await?;
+        let school = finish(transaction, school).await?.map(|school| school.0);
         let start = after.map_or(Start::Oldest, Start::After);
         Ok(ActionWatch {
             trust,

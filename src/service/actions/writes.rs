@@ -174,11 +174,7 @@ async fn work(
     now: DateTime<Utc>,
 ) -> Result<(Action, Option<ActionEntry>), ServiceError> {
     let action = locked(conn, trust, &asked.name).await?;
-    let request = asked.request.as_ref().map(|(id, fingerprint)| Request {
-        id: *id,
-        field: "request_id",
-        fingerprint,
-    });
+    let request = Request::named(&asked.request);
     if let Some(request) = request
         && let Some(answered) = earlier::<Answered>(conn, trust, request).await?
     {

@@ -22,7 +22,7 @@ use super::error::Resource;
 use super::transaction::finish;
 use crate::clock::Clock;
 use crate::domain::identifiers::TrustId;
-use crate::store::feeds::{Place, Surroundings};
+use crate::store::feeds::{self, FeedTable, Place, Surroundings};
 use crate::store::{Store, StoreError};
 
 pub use self::cursor::{cursor_text, parse_cursor};
@@ -48,6 +48,9 @@ pub trait FeedSource: Send + Sync + 'static {
     /// Names the feed in cursors: a cursor is good for one feed.
     const NAME: &'static str;
 
+    /// Where it is kept.
+    const TABLE: FeedTable;
+
     /// The rows after a position in order, at most so many.
     fn after(
         conn: &mut AsyncPgConnection,
@@ -55,20 +58,6 @@ pub trait FeedSource: Send + Sync + 'static {
         position: i64,
         most: i64,
     ) -> impl Future<Output = Result<Vec<Self::Item>, StoreError>> + Send;
-
-    /// The last row, the row at a position and the one after it; nothing where there is no such trust.
-    fn surroundings(
-        conn: &mut AsyncPgConnection,
-        trust: TrustId,
-        position: i64,
-    ) -> impl Future<Output = Result<Option<Surroundings>, StoreError>> + Send;
-
-    /// The place after which the first row was recorded at or after a time; nothing where there is no such trust.
-    fn place_at_time(
-        conn: &mut AsyncPgConnection,
-        trust: TrustId,
-        time: DateTime<Utc>,
-    ) -> impl Future<Output = Result<Option<Place>, StoreError>> + Send;
 }
 
 /// How a feed is followed.
@@ -157,9 +146,9 @@ impl<S: FeedSource> Feed<S> {
         let oldest_at = self.oldest_at();
         let mut transaction = self.0.store.begin(trust).await?;
         let read = async {
-            let oldest = S::place_at_time(&mut transaction, trust, oldest_at).await?;
+            let oldest = feeds::place_at_time(&mut transaction, S::TABLE, trust, oldest_at).await?;
             let oldest = oldest.ok_or(ServiceError::NotFound(Resource::Trust))?;
-            let surroundings = S::surroundings(&mut transaction, trust, oldest.position).await?;
+            let surroundings = feeds::surroundings(&mut transaction, S::TABLE, trust, oldest.position).await?;
             let newest = surroundings.ok_or(ServiceError::NotFound(Resource::Trust))?.end;
             Ok(Bounds { oldest, newest })
         }
@@ -227,7 +216,7 @@ impl<S: FeedSource> Feed<S> {
 
     async fn look_around(&self, trust: TrustId, position: i64) -> Result<Surroundings, ServiceError> {
         let mut transaction = self.0.store.begin(trust).await?;
-        let read = S::surroundings(&mut transaction, trust, position).await;
+        let read = feeds::surroundings(&mut transaction, S::TABLE, trust, position).await;
         let found = finish(transaction, read.map_err(ServiceError::from)).await?;
         found.ok_or(ServiceError::NotFound(Resource::Trust))
     }
@@ -274,7 +263,7 @@ impl<S: FeedSource> Inner<S> {
 
     async fn end(&self, trust: TrustId) -> Result<Place, ServiceError> {
         let mut transaction = self.store.begin(trust).await?;
-        let read = S::surroundings(&mut transaction, trust, 0).await;
+        let read = feeds::surroundings(&mut transaction, S::TABLE, trust, 0).await;
         let found = finish(transaction, read.map_err(ServiceError::from)).await?;
         Ok(found.ok_or(ServiceError::NotFound(Resource::Trust))?.end)
     }

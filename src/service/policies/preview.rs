@@ -7,7 +7,6 @@ use uuid::Uuid;
 
 use super::super::error::Resource;
 use super::super::judging::{Judging, Moment, timeline_of};
-use super::super::schools::require_school;
 use super::super::transaction::finish;
 use super::super::{Page, PageOf, Service, ServiceError};
 use crate::domain::identifiers::{SchoolId, SchoolKey, TrustId};
@@ -15,6 +14,7 @@ use crate::domain::policy::{Activation, PolicyTimeline, VersionedPolicy};
 use crate::domain::record::PupilRecord;
 use crate::domain::stage::Stage;
 use crate::domain::tally::Tally;
+use crate::service::schools::optional_school;
 use crate::store::stages::{self, Cause};
 use crate::store::{TrustTransaction, policies, records};
 
@@ -77,10 +77,7 @@ pub(super) async fn look_up(
     moment: Moment,
 ) -> Result<Proposed, ServiceError> {
     let now = timeline_of(transaction, trust).await?;
-    let school = match &proposal.school {
-        Some(key) => Some(require_school(transaction, trust, key).await?),
-        None => None,
-    };
+    let school = optional_school(transaction, trust, proposal.school.as_ref()).await?;
     let policy = match proposal.version {
         Some(version) => {
             let policy = policies::version(transaction, trust, version).await?;

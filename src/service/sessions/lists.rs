@@ -9,7 +9,7 @@ use crate::domain::dual::{SchoolMark, doubly_marked};
 use crate::domain::identifiers::{PupilKey, SchoolId, SchoolKey, TrustId};
 use crate::domain::session::{AcademicYear, Session};
 use crate::domain::tally::Tally;
-use crate::service::schools::require_school;
+use crate::service::schools::{optional_school, require_school};
 use crate::service::transaction::{existing_pupil, finish};
 use crate::service::trusts::require_trust;
 use crate::service::{Page, PageOf, Service, ServiceError, one_more};
@@ -213,10 +213,7 @@ impl Service {
         let mut transaction = self.store.begin(trust).await?;
         let read = async {
             require_trust(&mut transaction, trust).await?;
-            let school = match &query.school {
-                Some(key) => Some(require_school(&mut transaction, trust, key).await?),
-                None => None,
-            };
+            let school = optional_school(&mut transaction, trust, query.school.as_ref()).await?;
             let one = match &query.pupil {
                 Some(key) => Some(existing_pupil(&mut transaction, trust, key).await?.0),
                 None => None,
@@ -294,10 +291,9 @@ async fn revisions_of(
             schools_of(transaction, trust, query.school.as_ref()).await?,
         ));
     };
-    let school = match &query.school {
-        Some(key) => Some(require_school(transaction, trust, key).await?.0),
-        None => None,
-    };
+    let school = optional_school(transaction, trust, query.school.as_ref())
+        .await?
+        .map(|school| school.0);
     let pupil = existing_pupil(transaction, trust, pupil).await?;
     Ok(RevisionsOf::Pupil {
         pupil_id: pupil.0,

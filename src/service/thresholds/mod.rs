@@ -9,7 +9,6 @@ use chrono::{DateTime, NaiveDate, Utc};
 use uuid::Uuid;
 
 pub(super) use self::events::{of_schools, reevaluate};
-use super::error::Resource;
 use super::history::record_known_at;
 use super::judging::timeline_of;
 use super::stages::AsOf;
@@ -20,8 +19,8 @@ use crate::domain::identifiers::{PupilKey, SchoolKey, TrustId};
 use crate::domain::session::AcademicYear;
 use crate::domain::tally::Tally;
 use crate::domain::thresholds::{Threshold, ThresholdKind, ThresholdRules, thresholds};
+use crate::service::schools::optional_school;
 use crate::store::records::schools_of;
-use crate::store::schools::resolve_school;
 use crate::store::thresholds::{self as store, EventFilter, EventRow};
 use crate::store::{TrustTransaction, calendars, notices as issued, records};
 
@@ -139,13 +138,9 @@ async fn filter_of(
     after: Option<(i32, Uuid)>,
 ) -> Result<EventFilter, ServiceError> {
     require_trust(transaction, trust).await?;
-    let school = match &query.school {
-        None => None,
-        Some(key) => {
-            let school = resolve_school(transaction, trust, key).await?;
-            Some(school.ok_or(ServiceError::NotFound(Resource::School))?.0)
-        }
-    };
+    let school = optional_school(transaction, trust, query.school.as_ref())
+        .await?
+        .map(|school| school.0);
     Ok(EventFilter {
         school,
         kinds: query.kinds.clone(),

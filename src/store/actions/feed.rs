@@ -1,6 +1,5 @@
 //! Reading the trust's feed of what is recorded on actions, in order.
 
-use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel::sql_types;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
@@ -12,10 +11,10 @@ use crate::domain::action::ActionName;
 use crate::domain::action_log::ActionEntry;
 use crate::domain::identifiers::{PupilId, TrustId};
 use crate::domain::stage::Stage;
-use crate::store::feeds::{self, FeedTable, Place, Surroundings};
+use crate::store::feeds::{FeedTable, Place};
 
 /// Where the feed is kept.
-const FEED: FeedTable = FeedTable {
+pub const FEED: FeedTable = FeedTable {
     table: "action_entries",
     counter: "action_position",
 };
@@ -98,22 +97,4 @@ pub async fn after(
     .load(conn)
     .await?;
     rows.into_iter().map(RecordedEntry::try_from).collect()
-}
-
-/// The last entry of the feed, the one at a position and the one after it; nothing where there is no such trust.
-pub async fn surroundings(
-    conn: &mut AsyncPgConnection,
-    trust: TrustId,
-    position: i64,
-) -> Result<Option<Surroundings>, StoreError> {
-    feeds::surroundings(conn, FEED, trust, position).await
-}
-
-/// A place after which every entry was recorded at or after a time; nothing where there is no such trust.
-pub async fn place_at_time(
-    conn: &mut AsyncPgConnection,
-    trust: TrustId,
-    time: DateTime<Utc>,
-) -> Result<Option<Place>, StoreError> {
-    feeds::place_at_time(conn, FEED, trust, time).await
 }

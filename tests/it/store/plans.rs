@@ -10,6 +10,7 @@ use graduated_response::domain::stage::Stage;
 use graduated_response::store::SERVICE_ROLE;
 use graduated_response::store::actions::feed;
 use graduated_response::store::actions::plans::{self as support, PlanFilter};
+use graduated_response::store::feeds;
 use graduated_response::store::movements::{MovementFilter, every_move, first_to_last};
 use graduated_response::store::stage_reader::stages_of;
 use graduated_response::store::stages::{StageFilter, list_pupils};
@@ -193,7 +194,13 @@ async fn the_feed_its_lists_and_its_snapshots_are_read_by_indexes() {
             .await
             .unwrap();
         assert_eq!(stages.len(), 1);
-        let place = transitions::place_at_time(connection, trust, "2025-09-15T13:00:00Z".parse().unwrap()).await;
+        let place = feeds::place_at_time(
+            connection,
+            transitions::FEED,
+            trust,
+            "2025-09-15T13:00:00Z".parse().unwrap(),
+        )
+        .await;
         assert_eq!(
             place.unwrap().unwrap().position,
             3_599,
@@ -342,7 +349,10 @@ async fn what_is_recorded_on_actions_is_followed_by_indexes() {
         let read = feed::after(connection, trust, 7_000, 500).await.unwrap();
         let positions: Vec<i64> = read.iter().map(|entry| entry.place.position).collect();
         assert_eq!(positions, (7_001..=7_500).collect::<Vec<_>>());
-        let around = feed::surroundings(connection, trust, 7_000).await.unwrap().unwrap();
+        let around = feeds::surroundings(connection, feed::FEED, trust, 7_000)
+            .await
+            .unwrap()
+            .unwrap();
         assert_eq!((around.end.position, around.next.unwrap().position), (15_000, 7_001));
     });
     let made = made.await;

@@ -22,7 +22,7 @@ use crate::domain::stage::Stage;
 use crate::service::error::{Rejection, Resource};
 use crate::service::judging::{Moment, timeline_of};
 use crate::service::recorded::{self, Recorded, Request};
-use crate::service::schools::require_school;
+use crate::service::schools::{optional_school, require_school};
 use crate::service::transaction::{finish, retry};
 use crate::service::trusts::require_trust;
 use crate::service::{Page, PageOf, Service, ServiceError, one_more};
@@ -410,10 +410,9 @@ impl Service {
         let mut transaction = self.store.begin(trust).await?;
         let listed = async {
             require_trust(&mut transaction, trust).await?;
-            let school = match &query.school {
-                Some(key) => Some(require_school(&mut transaction, trust, key).await?.0),
-                None => None,
-            };
+            let school = optional_school(&mut transaction, trust, query.school.as_ref())
+                .await?
+                .map(|school| school.0);
             let most = one_more(page.size);
             let rows = store::list(&mut transaction, trust, school, query.state, page.after, most).await?;
             rows.into_iter().map(read).collect::<Result<Vec<_>, _>>()
