@@ -118,10 +118,9 @@ pub async fn place_at_time(
              UNION ALL
              SELECT CASE WHEN row.recorded_at < $2 THEN row.position ELSE low END,
                  CASE WHEN row.recorded_at < $2 THEN high ELSE row.position - 1 END
-             FROM search
+             FROM (SELECT low, high, (low + high + 1) / 2 AS middle FROM search OFFSET 0) AS search
              CROSS JOIN LATERAL (
-                 SELECT position, recorded_at FROM {table} WHERE trust_id = $1 AND position = (low + high + 1) / 2
-                 OFFSET 0
+                 SELECT position, recorded_at FROM {table} WHERE trust_id = $1 AND position = middle OFFSET 0
              ) AS row
              WHERE low < high
          )
