@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::future::{join, join_all};
@@ -130,11 +131,14 @@ async fn a_snapshot_agrees_with_its_cursor_whatever_is_written_meanwhile() {
     let other = replica(&world).await;
     let groups = groups(&world, 5).await;
     fill_with_pupils(&world, &world.school("100002").await, 1_200).await;
-    let (done, written) = (OnceLock::new(), async {
-        write([&world, &other], &groups, 12).await;
-    });
+    let (done, taken) = (OnceLock::new(), AtomicUsize::new(0));
     let writing = async {
-        written.await;
+        // To and fro, six times at the least and for as long as it takes to read four snapshots meanwhile.
+        let mut times = 0;
+        while times < 6 || taken.load(Ordering::Relaxed) < 4 {
+            write([&world, &other], &groups, 2).await;
+            times += 1;
+        }
         done.set(()).unwrap();
     };
     let reading = async {
@@ -142,6 +146,7 @@ async fn a_snapshot_agrees_with_its_cursor_whatever_is_written_meanwhile() {
         while done.get().is_none() {
             for world in [&world, &other] {
                 snapshots.push(world.watch(pb::WatchStart::Snapshot).await.snapshot().await);
+                taken.fetch_add(1, Ordering::Relaxed);
             }
         }
         snapshots
