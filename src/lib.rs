@@ -2,6 +2,7 @@
 //!
 //! The layers point down only: `grpc` to `service` to `store` and `domain`. `docs/architecture.md` says why.
 
+pub mod auth;
 pub mod cli;
 pub mod clock;
 pub mod domain;

@@ -1,0 +1,3 @@
+//! Who calls, and what they may do.
+
+pub mod peer;
