@@ -4,7 +4,7 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use super::convert::{self, to_date, to_etag, to_timestamp};
-use super::{calendars, catalogues, holds, jobs, names, page_token, policies, update_mask};
+use super::{calendars, catalogues, holds, jobs, names, page_token, policies, privacy, update_mask};
 use crate::domain::identifiers::{IdentifierError, Laestab, SchoolId, TrustId};
 use crate::proto as pb;
 use crate::proto::admin_service_server::AdminService;
@@ -333,6 +333,98 @@ impl AdminService for AdminHandler {
     ) -> Result<Response<pb::ImportCalendarResponse>, Status> {
         Ok(Response::new(
             calendars::import(&self.service, request.into_inner()).await?,
+        ))
+    }
+
+    async fn get_retention(
+        &self,
+        request: Request<pb::GetRetentionRequest>,
+    ) -> Result<Response<pb::GetRetentionResponse>, Status> {
+        Ok(Response::new(
+            privacy::get_retention(&self.service, request.into_inner()).await?,
+        ))
+    }
+
+    async fn update_retention(
+        &self,
+        request: Request<pb::UpdateRetentionRequest>,
+    ) -> Result<Response<pb::UpdateRetentionResponse>, Status> {
+        Ok(Response::new(
+            privacy::update_retention(&self.service, request.into_inner()).await?,
+        ))
+    }
+
+    async fn preview_retention(
+        &self,
+        request: Request<pb::PreviewRetentionRequest>,
+    ) -> Result<Response<pb::PreviewRetentionResponse>, Status> {
+        Ok(Response::new(
+            privacy::preview_retention(&self.service, request.into_inner()).await?,
+        ))
+    }
+
+    async fn apply_retention(
+        &self,
+        request: Request<pb::ApplyRetentionRequest>,
+    ) -> Result<Response<pb::ApplyRetentionResponse>, Status> {
+        Ok(Response::new(
+            privacy::apply_retention(&self.service, request.into_inner()).await?,
+        ))
+    }
+
+    type ExportSubjectDataStream = privacy::ExportStream;
+
+    async fn export_subject_data(
+        &self,
+        request: Request<pb::ExportSubjectDataRequest>,
+    ) -> Result<Response<Self::ExportSubjectDataStream>, Status> {
+        Ok(Response::new(
+            privacy::export(&self.service, request.into_inner()).await?,
+        ))
+    }
+
+    async fn erase_pupil(
+        &self,
+        request: Request<pb::ErasePupilRequest>,
+    ) -> Result<Response<pb::ErasePupilResponse>, Status> {
+        Ok(Response::new(
+            privacy::erase_pupil(&self.service, request.into_inner()).await?,
+        ))
+    }
+
+    async fn list_erasures(
+        &self,
+        request: Request<pb::ListErasuresRequest>,
+    ) -> Result<Response<pb::ListErasuresResponse>, Status> {
+        Ok(Response::new(
+            privacy::list_erasures(&self.service, request.into_inner()).await?,
+        ))
+    }
+
+    async fn place_legal_hold(
+        &self,
+        request: Request<pb::PlaceLegalHoldRequest>,
+    ) -> Result<Response<pb::PlaceLegalHoldResponse>, Status> {
+        Ok(Response::new(
+            privacy::place_legal_hold(&self.service, request.into_inner()).await?,
+        ))
+    }
+
+    async fn lift_legal_hold(
+        &self,
+        request: Request<pb::LiftLegalHoldRequest>,
+    ) -> Result<Response<pb::LiftLegalHoldResponse>, Status> {
+        Ok(Response::new(
+            privacy::lift_legal_hold(&self.service, request.into_inner()).await?,
+        ))
+    }
+
+    async fn list_legal_holds(
+        &self,
+        request: Request<pb::ListLegalHoldsRequest>,
+    ) -> Result<Response<pb::ListLegalHoldsResponse>, Status> {
+        Ok(Response::new(
+            privacy::list_legal_holds(&self.service, request.into_inner()).await?,
         ))
     }
 }

@@ -9,16 +9,21 @@ use uuid::Uuid;
 
 use super::convert::{self, to_timestamp};
 use super::page_token;
+use super::privacy::to_count;
 use crate::domain::identifiers::TrustId;
 use crate::proto as pb;
 use crate::service::error::FieldViolation;
 use crate::service::policies::activation::ActivationOutcome;
+use crate::service::privacy::removal::RemovalOutcome;
 use crate::service::{Service, ServiceError};
 use crate::store::StoreError;
 use crate::store::jobs::{self, JobRow};
 
 /// How often a job that is followed is looked at.
 const LOOKED_AT_EVERY: Duration = Duration::from_millis(25);
+
+/// The kind of a job that removes what is past its time.
+const REMOVES: &str = "apply_retention";
 
 /// What `WatchJob` answers.
 pub(super) type WatchJobStream = Pin<Box<dyn Stream<Item = Result<pb::WatchJobResponse, Status>> + Send>>;
@@ -98,11 +103,7 @@ pub(super) async fn watch(service: &Service, request: pb::WatchJobRequest) -> Re
 
 /// A job as the contract has it.
 pub(super) fn to_job(job: JobRow) -> Result<pb::Job, ServiceError> {
-    let outcome: Option<ActivationOutcome> = job
-        .outcome
-        .map(serde_json::from_value)
-        .transpose()
-        .map_err(|_| StoreError::Corrupt("jobs.outcome"))?;
+    let (moved, removed) = to_outcome(&job)?;
     let state = match job.state.as_str() {
         jobs::PENDING => pb::JobState::Pending,
         jobs::RUNNING => pb::JobState::Running,
@@ -116,7 +117,7 @@ pub(super) fn to_job(job: JobRow) -> Result<pb::Job, ServiceError> {
         state: state.into(),
         done: job.done,
         total: job.total,
-        moved: outcome.map_or(0, |outcome| i64::try_from(outcome.moved).unwrap_or(i64::MAX)),
+        moved,
         failure: job.failure.unwrap_or_default(),
         requested_by: Some(pb::Person {
             name: job.requested_by_name,
@@ -125,5 +126,20 @@ pub(super) fn to_job(job: JobRow) -> Result<pb::Job, ServiceError> {
         }),
         created_at: Some(to_timestamp(job.created_at)),
         finished_at: job.finished_at.map(to_timestamp),
+        removed,
     })
+}
+
+/// What a job came to: how many pupils moved, and what was removed.
+fn to_outcome(job: &JobRow) -> Result<(i64, Vec<pb::RetentionCount>), ServiceError> {
+    let (jobs::SUCCEEDED, Some(outcome)) = (job.state.as_str(), job.outcome.clone()) else {
+        return Ok((0, Vec::new()));
+    };
+    let corrupt = |_| StoreError::Corrupt("jobs.outcome");
+    if job.kind == REMOVES {
+        let outcome: RemovalOutcome = serde_json::from_value(outcome).map_err(corrupt)?;
+        return Ok((0, outcome.removed.into_iter().map(to_count).collect()));
+    }
+    let outcome: ActivationOutcome = serde_json::from_value(outcome).map_err(corrupt)?;
+    Ok((i64::try_from(outcome.moved).unwrap_or(i64::MAX), Vec::new()))
 }

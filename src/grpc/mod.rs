@@ -14,6 +14,7 @@ mod jobs;
 pub mod names;
 pub mod page_token;
 mod policies;
+mod privacy;
 pub mod pupil_changes;
 pub mod pupils;
 pub mod reconciliations;

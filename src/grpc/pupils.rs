@@ -298,6 +298,7 @@ pub(super) fn to_pupil(pupil: Pupil) -> pb::Pupil {
         etag: to_etag(pupil.version),
         created_at: Some(to_timestamp(pupil.created_at)),
         updated_at: Some(to_timestamp(pupil.updated_at)),
+        erased_at: pupil.erased_at.map(to_timestamp),
     }
 }
 

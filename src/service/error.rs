@@ -59,6 +59,10 @@ pub enum Resource {
     Plan,
     /// A provision of a catalogue.
     Provision,
+    /// For how long a trust keeps what it records.
+    Retention,
+    /// A legal hold.
+    LegalHold,
 }
 
 impl Resource {
@@ -81,6 +85,8 @@ impl Resource {
             Resource::Identifier => "identifier",
             Resource::Plan => "plan",
             Resource::Provision => "provision",
+            Resource::Retention => "retention",
+            Resource::LegalHold => "legal hold",
         }
     }
 }

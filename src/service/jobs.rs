@@ -20,12 +20,15 @@ const ATTEMPTS_MAX: i32 = 5;
 pub(super) enum JobKind {
     /// Brings a policy into force.
     ActivatePolicy,
+    /// Removes what is past its time.
+    ApplyRetention,
 }
 
 impl JobKind {
     const fn as_str(self) -> &'static str {
         match self {
             JobKind::ActivatePolicy => "activate_policy",
+            JobKind::ApplyRetention => "apply_retention",
         }
     }
 }
@@ -99,6 +102,7 @@ impl Service {
     async fn run_job(&self, trust: TrustId, job: JobRow) {
         let ended = match job.kind.as_str() {
             kind if kind == JobKind::ActivatePolicy.as_str() => self.run_activation(trust, &job).await.map(drop),
+            kind if kind == JobKind::ApplyRetention.as_str() => self.run_removal(trust, job.job_id).await,
             // Of a later version of the service: one of its replicas will do it.
             _ => Ok(()),
         };

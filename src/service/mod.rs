@@ -19,6 +19,7 @@ pub mod movements;
 pub mod period;
 pub mod persistent_absence;
 pub mod policies;
+pub mod privacy;
 pub mod pupils;
 pub mod recorded;
 pub mod schools;

@@ -167,6 +167,31 @@ pub async fn progress(
     Ok(())
 }
 
+/// Notes how far a job is whose parts are committed one by one, with what it has come to so far: whoever begins it anew goes on
+/// from there.
+pub async fn keep(
+    conn: &mut AsyncPgConnection,
+    trust: TrustId,
+    job_id: Uuid,
+    so_far: serde_json::Value,
+    (done, total): (i64, i64),
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    diesel::update(jobs::table)
+        .filter(jobs::trust_id.eq(trust.0))
+        .filter(jobs::job_id.eq(job_id))
+        .set((
+            jobs::state.eq(RUNNING),
+            jobs::outcome.eq(so_far),
+            jobs::done.eq(done),
+            jobs::total.eq(total),
+            jobs::updated_at.eq(now),
+        ))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
 /// Counts one more attempt.
 pub async fn begin(
     conn: &mut AsyncPgConnection,

@@ -147,6 +147,8 @@ pub struct PupilRow {
     pub created_at: DateTime<Utc>,
     /// When it last changed.
     pub updated_at: DateTime<Utc>,
+    /// When it was erased who the pupil is.
+    pub erased_at: Option<DateTime<Utc>>,
 }
 
 /// An identifier under which a pupil is or was known.

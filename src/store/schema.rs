@@ -58,7 +58,7 @@ diesel::table! { provisions (trust_id, catalogue_version, provision_id) {
 diesel::table! { pupils (trust_id, pupil_id) {
     trust_id -> Uuid, pupil_id -> Uuid, given_name -> Text, family_name -> Text, date_of_birth -> Nullable<Date>,
     year_group -> Nullable<SmallInt>, version -> BigInt, created_at -> Timestamptz, updated_at -> Timestamptz,
-    merged_into -> Nullable<Uuid>,
+    merged_into -> Nullable<Uuid>, erased_at -> Nullable<Timestamptz>,
 } }
 
 diesel::table! { pupil_identifiers (trust_id, kind, source, value) {
@@ -153,6 +153,27 @@ diesel::table! { universal_reviews (trust_id, school_id, provision_id, ordinal) 
     trust_id -> Uuid, school_id -> Uuid, provision_id -> Text, ordinal -> Integer, catalogue_version -> Integer,
     status -> Text, comment -> Text, evidence -> Jsonb, reviewed_on -> Date, next_review_on -> Nullable<Date>,
     recorded_by_name -> Text, recorded_by_position -> Text, recorded_by_id -> Text, recorded_at -> Timestamptz,
+} }
+
+diesel::table! { retention_rules (trust_id, version) {
+    trust_id -> Uuid, version -> BigInt, registers_years -> SmallInt, actions_years -> SmallInt, history_years -> SmallInt,
+    pupils_years -> SmallInt, requests_years -> SmallInt, reason -> Text, updated_by_name -> Text,
+    updated_by_position -> Text, updated_at -> Timestamptz,
+} }
+
+diesel::table! { legal_holds (trust_id, legal_hold_id) {
+    trust_id -> Uuid, legal_hold_id -> Uuid, pupil_id -> Uuid, reason -> Text, placed_by_name -> Text,
+    placed_by_position -> Text, placed_at -> Timestamptz, request_id -> Nullable<Uuid>,
+} }
+
+diesel::table! { legal_hold_lifts (trust_id, legal_hold_id) {
+    trust_id -> Uuid, legal_hold_id -> Uuid, reason -> Text, lifted_by_name -> Text, lifted_by_position -> Text,
+    lifted_at -> Timestamptz,
+} }
+
+diesel::table! { erasures (trust_id, erasure_id) {
+    trust_id -> Uuid, erasure_id -> Uuid, pupil_id -> Uuid, scope -> Text, reason -> Text, erased_by_name -> Text,
+    erased_by_position -> Text, erased_at -> Timestamptz, request_id -> Nullable<Uuid>, counts -> Jsonb,
 } }
 
 diesel::table! { school_days (trust_id, school_id, academic_year) {

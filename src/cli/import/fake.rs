@@ -92,6 +92,14 @@ macro_rules! not_served {
 #[tonic::async_trait]
 impl AdminService for Fake {
     type WatchJobStream = tokio_stream::Empty<Result<WatchJobResponse, Status>>;
+    type ExportSubjectDataStream = tokio_stream::Empty<Result<ExportSubjectDataResponse, Status>>;
+
+    async fn export_subject_data(
+        &self,
+        _: Request<ExportSubjectDataRequest>,
+    ) -> Result<Response<Self::ExportSubjectDataStream>, Status> {
+        Err(Status::unimplemented("an import does not call this"))
+    }
 
     async fn watch_job(&self, _: Request<WatchJobRequest>) -> Result<Response<Self::WatchJobStream>, Status> {
         Err(Status::unimplemented("an import does not call this"))
@@ -124,6 +132,15 @@ impl AdminService for Fake {
         list_calendars ListCalendarsRequest ListCalendarsResponse;
         update_calendar UpdateCalendarRequest UpdateCalendarResponse;
         import_calendar ImportCalendarRequest ImportCalendarResponse;
+        get_retention GetRetentionRequest GetRetentionResponse;
+        update_retention UpdateRetentionRequest UpdateRetentionResponse;
+        preview_retention PreviewRetentionRequest PreviewRetentionResponse;
+        apply_retention ApplyRetentionRequest ApplyRetentionResponse;
+        erase_pupil ErasePupilRequest ErasePupilResponse;
+        list_erasures ListErasuresRequest ListErasuresResponse;
+        place_legal_hold PlaceLegalHoldRequest PlaceLegalHoldResponse;
+        lift_legal_hold LiftLegalHoldRequest LiftLegalHoldResponse;
+        list_legal_holds ListLegalHoldsRequest ListLegalHoldsResponse;
         create_policy CreatePolicyRequest CreatePolicyResponse;
         update_policy UpdatePolicyRequest UpdatePolicyResponse;
         get_policy GetPolicyRequest GetPolicyResponse;

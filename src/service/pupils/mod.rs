@@ -65,6 +65,8 @@ pub struct Pupil {
     pub created_at: DateTime<Utc>,
     /// When the pupil last changed.
     pub updated_at: DateTime<Utc>,
+    /// When it was erased who the pupil is.
+    pub erased_at: Option<DateTime<Utc>>,
 }
 
 /// An enrolment as a caller's system holds it.
@@ -235,5 +237,6 @@ fn pupil(row: PupilRow, identifiers: Vec<IdentifierRow>, enrolments: &[Enrolment
         version: row.version,
         created_at: row.created_at,
         updated_at: row.updated_at,
+        erased_at: row.erased_at,
     })
 }
