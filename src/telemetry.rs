@@ -13,6 +13,11 @@ use tracing_subscriber::{EnvFilter, Layer as _};
 /// The driver of the database logs the values of every statement below `info`, and with them names and UPNs.
 const LOGS_VALUES: &str = "tokio_postgres";
 
+/// Whether what a module says at a level holds no values of statements: what is not so is never told, whatever the filter says.
+pub fn is_free_of_values(metadata: &tracing::Metadata<'_>) -> bool {
+    *metadata.level() <= Level::INFO || !metadata.target().starts_with(LOGS_VALUES)
+}
+
 /// How the service tells what it does.
 #[derive(clap::Args, Clone, Debug)]
 pub struct TelemetryArgs {
@@ -92,9 +97,7 @@ pub fn init(args: &TelemetryArgs) -> Result<Telemetry, TelemetryError> {
     };
     tracing_subscriber::registry()
         .with(EnvFilter::try_new(&args.log)?)
-        .with(filter_fn(|metadata| {
-            *metadata.level() <= Level::INFO || !metadata.target().starts_with(LOGS_VALUES)
-        }))
+        .with(filter_fn(is_free_of_values))
         .with(traces)
         .with(lines)
         .try_init()?;

@@ -1,10 +1,11 @@
 //! The examples of the documentation: every RPC is called with what the page shows, and the page shows what it answers.
 
-mod call;
+pub mod call;
 mod page;
 mod script;
 mod script_case;
 mod script_plans;
+mod script_privacy;
 
 use std::fs;
 use std::path::Path;

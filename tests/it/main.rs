@@ -18,6 +18,7 @@ mod model;
 mod moves;
 mod outcomes;
 mod policies;
+mod privacy;
 mod properties;
 mod published;
 mod pupils;

@@ -76,6 +76,7 @@ async fn world_of_two_trusts() -> (World, [String; 2]) {
         world.admin().update_calendar(calendar).await.unwrap();
         let other = world.pupil_enrolled("b", &[]).await;
         world.merge(&pupil, &other).await;
+        keep_for_a_time(&world, &pupil).await;
         // The school has marks that an upload of none of them would take away: it waits.
         let header = pb::ReconciliationHeader {
             trust_id: trust.clone(),
@@ -93,6 +94,47 @@ async fn world_of_two_trusts() -> (World, [String; 2]) {
         assert_eq!(found.state(), pb::ReconciliationState::AwaitingApproval);
     }
     (world, trusts)
+}
+
+/// Sets for how long the trust keeps what it records, places a legal hold on a pupil and lifts it, and erases what was written.
+async fn keep_for_a_time(world: &World, pupil: &str) {
+    let trust_id = || world.trust_id.clone();
+    let years = pb::UpdateRetentionRequest {
+        trust_id: trust_id(),
+        years: Some(pb::RetentionYears {
+            registers: 7,
+            history: 7,
+            ..pb::RetentionYears::default()
+        }),
+        reason: "the trust's schedule".into(),
+        updated_by: Some(person()),
+        etag: String::new(),
+    };
+    world.admin().update_retention(years).await.unwrap();
+    let placed = pb::PlaceLegalHoldRequest {
+        trust_id: trust_id(),
+        pupil: Some(by_id(pupil)),
+        reason: "a case".into(),
+        placed_by: Some(person()),
+        request_id: String::new(),
+    };
+    let placed = world.admin().place_legal_hold(placed).await.unwrap().into_inner();
+    let lift = pb::LiftLegalHoldRequest {
+        trust_id: trust_id(),
+        legal_hold_id: placed.legal_hold.unwrap().legal_hold_id,
+        reason: "it is over".into(),
+        lifted_by: Some(person()),
+    };
+    world.admin().lift_legal_hold(lift).await.unwrap();
+    let erase = pb::ErasePupilRequest {
+        trust_id: trust_id(),
+        pupil: Some(by_id(pupil)),
+        scope: pb::ErasureScope::FreeText.into(),
+        reason: "asked for by the family".into(),
+        erased_by: Some(person()),
+        ..pb::ErasePupilRequest::default()
+    };
+    world.admin().erase_pupil(erase).await.unwrap();
 }
 
 /// Makes a plan of support for a pupil, and reviews its first cycle.

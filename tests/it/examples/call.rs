@@ -15,7 +15,7 @@ use tonic::{Request, Status};
 
 use crate::common::World;
 
-const PACKAGE: &str = "graduated_response.v1";
+pub const PACKAGE: &str = "graduated_response.v1";
 
 /// A call that the documentation shows.
 pub struct Example {
@@ -82,6 +82,16 @@ impl Script {
             responses: named(&responses, &mut self.names),
         });
         responses
+    }
+
+    /// The same of one message and one answer, of which a field is shown as so many bytes that nobody reads.
+    pub async fn show_opaque(&mut self, call: &str, about: &'static str, request: Value, field: &str) {
+        self.show(call, about, request).await;
+        let shown = self
+            .examples
+            .last_mut()
+            .and_then(|example| example.responses.first_mut());
+        shown.unwrap()[field] = Value::String("eyJmb3JtYXQiOi…".to_owned());
     }
 
     /// Calls a method with some messages.
@@ -181,7 +191,7 @@ impl Names {
 
 /// Messages that are known by their descriptors alone.
 #[derive(Clone)]
-struct Dynamic(MessageDescriptor);
+pub struct Dynamic(pub MessageDescriptor);
 
 impl Codec for Dynamic {
     type Encode = DynamicMessage;

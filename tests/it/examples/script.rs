@@ -56,6 +56,7 @@ pub async fn run(script: &mut Script) {
     policies(script, &trust).await;
     moves(script, &trust).await;
     super::script_case::run(script, &trust).await;
+    super::script_privacy::run(script, &trust).await;
 }
 
 async fn set_up(script: &mut Script) -> String {

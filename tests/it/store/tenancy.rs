@@ -13,11 +13,14 @@ use uuid::Uuid;
 use super::{count, with_trust, world_of_two_trusts};
 use crate::common::{World, day};
 
-const APPEND_ONLY: [&str; 13] = [
+const APPEND_ONLY: [&str; 17] = [
     "action_entries",
     "batches",
     "catalogue_activations",
+    "erasures",
     "first_entries",
+    "legal_hold_lifts",
+    "legal_holds",
     "mark_revisions",
     "plan_cycles",
     "plan_reviews",
@@ -25,6 +28,7 @@ const APPEND_ONLY: [&str; 13] = [
     "provisions",
     "pupil_changes",
     "reconciliation_pupils",
+    "retention_rules",
     "transitions",
     "universal_reviews",
 ];

@@ -1,0 +1,279 @@
+//! How long things are kept, and legal holds.
+
+use graduated_response::store::SERVICE_ROLE;
+use tonic::Code;
+
+use super::Past;
+use crate::common::world::{by_id, pb, person};
+use crate::common::{World, refused};
+
+async fn update(world: &World, years: pb::RetentionYears, etag: &str) -> Result<pb::Retention, tonic::Status> {
+    let request = pb::UpdateRetentionRequest {
+        trust_id: world.trust_id.clone(),
+        years: Some(years),
+        reason: "the trust's schedule".into(),
+        updated_by: Some(person()),
+        etag: etag.into(),
+    };
+    let answer = world.admin().update_retention(request).await?;
+    Ok(answer.into_inner().retention.unwrap())
+}
+
+fn counts(of: &[pb::RetentionCount], record: &str) -> Vec<(i32, i64)> {
+    let of = of.iter().filter(|count| count.record == record);
+    of.map(|count| (count.academic_year, count.count)).collect()
+}
+
+#[tokio::test]
+async fn registers_are_kept_for_six_years_at_least_and_what_is_set_stands_until_the_next() {
+    let world = World::on("2025-10-01").await;
+    let request = pb::GetRetentionRequest {
+        trust_id: world.trust_id.clone(),
+    };
+    let first = world
+        .admin()
+        .get_retention(request.clone())
+        .await
+        .unwrap()
+        .into_inner()
+        .retention
+        .unwrap();
+    let defaults = pb::RetentionYears {
+        registers: 6,
+        actions: 6,
+        history: 6,
+        pupils: 6,
+        requests: 1,
+    };
+    assert_eq!((first.years, first.updated_by), (Some(defaults), None));
+    let short = pb::RetentionYears {
+        registers: 5,
+        pupils: 3,
+        ..pb::RetentionYears::default()
+    };
+    let fields = vec!["years.registers".to_owned(), "years.pupils".to_owned()];
+    assert_eq!(
+        refused(update(&world, short, "").await),
+        (Code::InvalidArgument, "RETENTION_TOO_SHORT".into(), fields)
+    );
+    let longer = pb::RetentionYears {
+        registers: 8,
+        history: 8,
+        ..pb::RetentionYears::default()
+    };
+    let set = update(&world, longer, &first.etag).await.unwrap();
+    assert_eq!(
+        set.years,
+        Some(pb::RetentionYears {
+            registers: 8,
+            history: 8,
+            ..defaults
+        })
+    );
+    assert_eq!(refused(update(&world, longer, &first.etag).await).0, Code::Aborted);
+    let now = world
+        .admin()
+        .get_retention(request)
+        .await
+        .unwrap()
+        .into_inner()
+        .retention
+        .unwrap();
+    assert_eq!(now, set);
+    let unexplained = pb::RetentionYears {
+        registers: 9,
+        ..pb::RetentionYears::default()
+    };
+    assert_eq!(refused(update(&world, unexplained, "").await).2, ["years.history"]);
+}
+
+#[tokio::test]
+async fn what_is_past_its_time_goes_as_the_preview_said_and_what_is_not_stays() {
+    let past = Past::of_2018().await;
+    // The academic year 2018 is over for six years on 1 August 2025; its marks were changed last in October 2018.
+    past.world.turn_to("2025-07-31");
+    assert_eq!(counts(&past.preview().await.counts, "registers"), []);
+    past.world.turn_to("2025-08-01");
+    let preview = past.preview().await.counts;
+    assert_eq!(counts(&preview, "registers"), [(2018, 2)]);
+    assert_eq!(counts(&preview, "mark_revisions"), [(2018, 2)]);
+    assert_eq!(counts(&preview, "pupils"), [(2018, 1)]);
+    for record in [
+        "first_entries",
+        "episodes",
+        "actions",
+        "action_entries",
+        "transitions",
+        "holds",
+        "batches",
+    ] {
+        assert!(!counts(&preview, record).is_empty(), "{record}: {preview:?}");
+    }
+    assert_eq!(
+        past.get(by_id(&past.left)).await.unwrap().upn,
+        super::UPN,
+        "a preview removes nothing"
+    );
+    assert_eq!(past.apply().await, preview);
+    assert_eq!(refused(past.get(by_id(&past.left)).await).0, Code::NotFound);
+    let owner = past.world.sql().await;
+    for table in [
+        "registers",
+        "mark_revisions",
+        "first_entries",
+        "transitions",
+        "episodes",
+        "actions",
+        "action_entries",
+    ] {
+        let left = owner
+            .query_one(&format!("SELECT count(*) FROM {table}"), &[])
+            .await
+            .unwrap();
+        assert_eq!(left.get::<_, i64>(0), 0, "{table}");
+    }
+    // Who is on roll stays, with a stage.
+    assert_eq!(past.get(by_id(&past.stays)).await.unwrap().enrolments.len(), 1);
+    assert_eq!(past.world.stage(&past.stays).await.stage(), pb::Stage::Universal);
+    assert_eq!(past.apply().await, []);
+}
+
+#[tokio::test]
+async fn a_mark_that_was_changed_late_keeps_its_register_for_six_more_years() {
+    let past = Past::of_2018().await;
+    past.world.turn_to("2020-02-03");
+    past.world
+        .record(&past.stays, crate::common::at("2018-09-04", "AM"), "I")
+        .await;
+    past.world.turn_to("2025-10-01");
+    assert_eq!(counts(&past.preview().await.counts, "registers"), [(2018, 1)]);
+    past.world.turn_to("2026-02-03");
+    assert_eq!(counts(&past.preview().await.counts, "registers"), [(2018, 2)]);
+}
+
+#[tokio::test]
+async fn a_legal_hold_stops_retention_and_erasure_until_it_is_lifted() {
+    let past = Past::of_2018().await;
+    past.world.turn_to("2025-10-01");
+    let hold = past.hold_by_law(&past.left).await;
+    assert_eq!(past.hold_by_law(&past.left).await, hold, "a retry");
+    let preview = past.preview().await;
+    assert_eq!(
+        (counts(&preview.counts, "registers"), preview.pupils_under_legal_hold),
+        (vec![(2018, 1)], 1)
+    );
+    for scope in [pb::ErasureScope::FreeText, pb::ErasureScope::Identity] {
+        let answer = past.erase(by_id(&past.left), scope).await;
+        assert_eq!(refused(answer).1, "LEGAL_HOLD");
+    }
+    assert_eq!(past.apply().await, preview.counts);
+    assert_eq!(past.get(by_id(&past.left)).await.unwrap().given_name, "Wilhelmina");
+    let list = |include_lifted| pb::ListLegalHoldsRequest {
+        trust_id: past.world.trust_id.clone(),
+        pupil: Some(by_id(&past.left)),
+        include_lifted,
+        ..pb::ListLegalHoldsRequest::default()
+    };
+    let standing = past
+        .world
+        .admin()
+        .list_legal_holds(list(false))
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(standing.legal_holds, std::slice::from_ref(&hold));
+    let lifted = past.lift(&hold).await.unwrap();
+    assert!(lifted.lifted_at.is_some());
+    assert_eq!(refused(past.lift(&hold).await).1, "LEGAL_HOLD_LIFTED");
+    assert_eq!(
+        past.world
+            .admin()
+            .list_legal_holds(list(false))
+            .await
+            .unwrap()
+            .into_inner()
+            .legal_holds,
+        []
+    );
+    assert_eq!(
+        past.world
+            .admin()
+            .list_legal_holds(list(true))
+            .await
+            .unwrap()
+            .into_inner()
+            .legal_holds,
+        [lifted]
+    );
+    assert_eq!(counts(&past.preview().await.counts, "registers"), [(2018, 1)]);
+}
+
+#[tokio::test]
+async fn the_database_removes_nothing_for_who_calls_its_functions_too_early_or_for_another_trust() {
+    let past = Past::of_2018().await;
+    let other = past.world.new_trust("Elm").await;
+    let client = past.world.sql().await;
+    let trust = &past.world.trust_id;
+    let as_trust = |trust: &str| format!("SET ROLE {SERVICE_ROLE}; SET app.trust_id = '{trust}'");
+    let remove = |pupil: &str, day: &str| format!("SELECT * FROM remove_expired(ARRAY['{pupil}'::uuid], '{day}')");
+    client.batch_execute(&as_trust(&other)).await.unwrap();
+    assert!(
+        client
+            .query(&remove(&past.left, "2025-10-01"), &[])
+            .await
+            .unwrap()
+            .is_empty(),
+        "of another trust"
+    );
+    client.batch_execute(&as_trust(trust)).await.unwrap();
+    assert!(
+        client
+            .query(&remove(&past.left, "2025-07-31"), &[])
+            .await
+            .unwrap()
+            .is_empty(),
+        "a day too early"
+    );
+    let erase = |scope: &str| {
+        format!(
+            "SELECT erase_pupil('{}', '{scope}', gen_random_uuid(), 'r', 'n', 'p', '2024-01-01', NULL)",
+            past.left
+        )
+    };
+    let code = |error: tokio_postgres::Error| error.code().cloned();
+    let insufficient = Some(tokio_postgres::error::SqlState::INSUFFICIENT_PRIVILEGE);
+    assert_eq!(
+        code(client.query(&erase("identity"), &[]).await.unwrap_err()),
+        insufficient,
+        "too early"
+    );
+    let hold = past.hold_by_law(&past.left).await;
+    assert_eq!(
+        code(client.query(&erase("free_text"), &[]).await.unwrap_err()),
+        insufficient,
+        "a legal hold"
+    );
+    assert!(
+        client
+            .query(&remove(&past.left, "2025-10-01"), &[])
+            .await
+            .unwrap()
+            .is_empty(),
+        "a legal hold"
+    );
+    past.lift(&hold).await.unwrap();
+    // A clock that runs ahead makes nothing older than it is.
+    assert!(
+        !client
+            .query(&remove(&past.left, "9999-01-01"), &[])
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    client.batch_execute("RESET app.trust_id").await.unwrap();
+    assert_eq!(
+        code(client.query(&remove(&past.left, "2025-10-01"), &[]).await.unwrap_err()),
+        insufficient,
+        "of no trust"
+    );
+}
