@@ -3,8 +3,6 @@
 
 use std::{env, error::Error, fs, path::PathBuf};
 
-use prost::Message as _;
-
 const CONTRACT: [&str; 6] = [
     "graduated_response/v1/action_service.proto",
     "graduated_response/v1/admin_service.proto",
@@ -17,10 +15,16 @@ const CONTRACT: [&str; 6] = [
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=proto");
     println!("cargo::rerun-if-changed=migrations");
-    let descriptors = protox::compile(CONTRACT, ["proto"])?;
+    let mut compiler = protox::Compiler::new(["proto"])?;
+    compiler
+        .include_imports(true)
+        .include_source_info(true)
+        .open_files(CONTRACT)?;
     let out = PathBuf::from(env::var("OUT_DIR")?);
-    // What server reflection serves.
-    fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
-    tonic_prost_build::configure().bytes(".").compile_fds(descriptors)?;
+    // What server reflection serves: encoded by the compiler, which keeps the options that the contract has of its own.
+    fs::write(out.join("descriptors.bin"), compiler.encode_file_descriptor_set())?;
+    tonic_prost_build::configure()
+        .bytes(".")
+        .compile_fds(compiler.file_descriptor_set())?;
     Ok(())
 }

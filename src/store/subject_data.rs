@@ -233,7 +233,7 @@ pub async fn rows(
 ) -> Result<Vec<String>, StoreError> {
     // Whose trust it is stands once, at the head.
     let query = format!(
-        "SELECT (row - 'trust_id')::text AS item FROM ({}) AS rows
+        "SELECT (item - 'trust_id')::text AS item FROM ({}) AS rows
          CROSS JOIN (SELECT $1::uuid, $2::uuid[], $3::uuid[]) AS parameters",
         section.query
     );
@@ -261,7 +261,7 @@ pub async fn first_entries(
     years: &[AcademicYear],
     enrolments: &[Uuid],
 ) -> Result<Vec<String>, StoreError> {
-    let beginning = DateTime::<Utc>::MIN_UTC;
+    let beginning = DateTime::<Utc>::UNIX_EPOCH;
     let mut found = first_entries_after(conn, trust, schools, years, enrolments, beginning).await?;
     found.sort_by_key(|entry| (entry.recorded_at, entry.enrolment_id, entry.first));
     Ok(found

@@ -13,7 +13,7 @@ use tonic::Status;
 use super::common::World;
 use super::common::world::{at, by_id, enrolment, item, person, pupil_input, school_days};
 
-/// A world of 2019, with a pupil who was absent for weeks, had an action noted and a plan, and left in July; and a classmate who
+/// A world of 2016, with a pupil who was absent for weeks, had an action noted and a plan, and left in July; and a classmate who
 /// stays.
 struct Past {
     world: World,
@@ -24,29 +24,29 @@ struct Past {
 const UPN: &str = "Q999100125001";
 
 impl Past {
-    async fn of_2018() -> Past {
-        let world = World::on("2018-10-01").await;
+    async fn of_2016() -> Past {
+        let world = World::on("2016-10-03").await;
         world.school("100001").await;
         let leaver = pb::PupilInput {
             upn: UPN.into(),
             given_name: "Wilhelmina".into(),
             family_name: "Zephyrson".into(),
-            date_of_birth: Some(super::common::world::pb_date("2006-03-04")),
+            date_of_birth: Some(super::common::world::pb_date("2004-03-04")),
             ..pupil_input(
                 "left",
-                &[enrolment("100001", pb::EnrolmentKind::Sole, "2018-09-03", "2019-07-19")],
+                &[enrolment("100001", pb::EnrolmentKind::Sole, "2016-09-05", "2017-07-21")],
             )
         };
         let left = world.upsert(vec![leaver]).await.unwrap().pupil_ids.remove(0);
-        let enrolled = [enrolment("100001", pb::EnrolmentKind::Sole, "2018-09-03", "")];
+        let enrolled = [enrolment("100001", pb::EnrolmentKind::Sole, "2016-09-05", "")];
         let stays = world.pupil_enrolled("stays", &enrolled).await;
         for pupil in [&left, &stays] {
-            let absent = school_days("2018-09-03", "2018-09-28", "O", "O");
+            let absent = school_days("2016-09-05", "2016-09-30", "O", "O");
             let taken = world
-                .try_record(vec![item(pupil, at("2018-09-03", "AM"), &absent)])
+                .try_record(vec![item(pupil, at("2016-09-05", "AM"), &absent)])
                 .await;
             assert_eq!(taken.unwrap().rejections, []);
-            world.record(pupil, at("2018-09-03", "AM"), "I").await;
+            world.record(pupil, at("2016-09-05", "AM"), "I").await;
         }
         let action = world.actions_of(&left).await.remove(0);
         let note = pb::AddActionEntryRequest {
@@ -59,7 +59,10 @@ impl Past {
             ..pb::AddActionEntryRequest::default()
         };
         world.actions().add_action_entry(note).await.unwrap();
-        world.hold(&left, pb::Stage::Five, "2018-10-31").await;
+        world.hold(&left, pb::Stage::Five, "2016-10-31").await;
+        // The academic year turns: both are at U again.
+        world.turn_to("2017-09-04");
+        assert_eq!(world.stage(&left).await.stage(), pb::Stage::Universal);
         Past { world, left, stays }
     }
 

@@ -14,7 +14,7 @@ const ABOUT_NO_PUPIL: &[&str] = &[];
 
 #[tokio::test]
 async fn every_table_that_names_a_pupil_is_in_the_document() {
-    let past = Past::of_2018().await;
+    let past = Past::of_2016().await;
     let named = past
         .world
         .sql()
@@ -56,8 +56,10 @@ async fn every_table_that_names_a_pupil_is_in_the_document() {
 
 #[tokio::test]
 async fn the_document_has_every_mark_with_its_code_and_every_word_about_the_pupil_and_nothing_of_another() {
-    let past = Past::of_2018().await;
+    let past = Past::of_2016().await;
     past.hold_by_law(&past.left).await;
+    let _x =
+        tracing_subscriber::util::SubscriberInitExt::set_default(tracing_subscriber::fmt().with_test_writer().finish()); //X
     let (text, document) = past.export(&past.left).await;
     assert_eq!(document["format"], "graduated-response/subject-data");
     assert_eq!(document["version"], 1);
@@ -67,7 +69,7 @@ async fn the_document_has_every_mark_with_its_code_and_every_word_about_the_pupi
     assert_eq!(of("marks").len(), 40);
     assert_eq!(
         (&of("marks")[0]["date"], &of("marks")[0]["half"]),
-        (&"2018-09-03".into(), &"AM".into())
+        (&"2016-09-05".into(), &"AM".into())
     );
     assert_eq!(
         (&of("marks")[0]["code"], &of("marks")[1]["code"]),
@@ -79,7 +81,7 @@ async fn the_document_has_every_mark_with_its_code_and_every_word_about_the_pupi
         (&"O".into(), &"I".into())
     );
     assert_eq!(revision["reason"], "checked with the tutor");
-    assert_eq!(of("first_entries")[0]["first_session"]["date"], "2018-09-03");
+    assert_eq!(of("first_entries")[0]["first_session"]["date"], "2016-09-05");
     for name in [
         "pupils",
         "enrolments",
@@ -96,7 +98,7 @@ async fn the_document_has_every_mark_with_its_code_and_every_word_about_the_pupi
         "Wilhelmina",
         "Zephyrson",
         UPN,
-        "2006-03-04",
+        "2004-03-04",
         "afraid of the bus",
         "agreed with the family",
         "a claim",
@@ -108,7 +110,7 @@ async fn the_document_has_every_mark_with_its_code_and_every_word_about_the_pupi
 
 #[tokio::test]
 async fn the_document_of_nobody_is_not_found() {
-    let past = Past::of_2018().await;
+    let past = Past::of_2016().await;
     let request = pb::ExportSubjectDataRequest {
         trust_id: past.world.trust_id.clone(),
         pupil: Some(by_id(&past.world.trust_id)),

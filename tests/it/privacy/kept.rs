@@ -89,15 +89,15 @@ async fn registers_are_kept_for_six_years_at_least_and_what_is_set_stands_until_
 
 #[tokio::test]
 async fn what_is_past_its_time_goes_as_the_preview_said_and_what_is_not_stays() {
-    let past = Past::of_2018().await;
-    // The academic year 2018 is over for six years on 1 August 2025; its marks were changed last in October 2018.
-    past.world.turn_to("2025-07-31");
+    let past = Past::of_2016().await;
+    // The academic year 2016 is over for six years on 1 August 2023; its marks were changed last in October 2016.
+    past.world.turn_to("2023-07-31");
     assert_eq!(counts(&past.preview().await.counts, "registers"), []);
-    past.world.turn_to("2025-08-01");
+    past.world.turn_to("2023-08-01");
     let preview = past.preview().await.counts;
-    assert_eq!(counts(&preview, "registers"), [(2018, 2)]);
-    assert_eq!(counts(&preview, "mark_revisions"), [(2018, 2)]);
-    assert_eq!(counts(&preview, "pupils"), [(2018, 1)]);
+    assert_eq!(counts(&preview, "registers"), [(2016, 2)]);
+    assert_eq!(counts(&preview, "mark_revisions"), [(2016, 2)]);
+    assert_eq!(counts(&preview, "pupils"), [], "the last move is of the year after");
     for record in [
         "first_entries",
         "episodes",
@@ -114,6 +114,12 @@ async fn what_is_past_its_time_goes_as_the_preview_said_and_what_is_not_stays() 
         super::UPN,
         "a preview removes nothing"
     );
+    assert_eq!(past.apply().await, preview);
+    assert_eq!(past.get(by_id(&past.left)).await.unwrap().upn, super::UPN);
+    past.world.turn_to("2024-08-01");
+    let preview = past.preview().await.counts;
+    assert_eq!(counts(&preview, "pupils"), [(2016, 1)]);
+    assert_eq!(counts(&preview, "transitions"), [(2017, 2)]);
     assert_eq!(past.apply().await, preview);
     assert_eq!(refused(past.get(by_id(&past.left)).await).0, Code::NotFound);
     let owner = past.world.sql().await;
@@ -140,27 +146,27 @@ async fn what_is_past_its_time_goes_as_the_preview_said_and_what_is_not_stays() 
 
 #[tokio::test]
 async fn a_mark_that_was_changed_late_keeps_its_register_for_six_more_years() {
-    let past = Past::of_2018().await;
-    past.world.turn_to("2020-02-03");
+    let past = Past::of_2016().await;
+    past.world.turn_to("2018-02-05");
     past.world
-        .record(&past.stays, crate::common::at("2018-09-04", "AM"), "I")
+        .record(&past.stays, crate::common::at("2016-09-06", "AM"), "I")
         .await;
-    past.world.turn_to("2025-10-01");
-    assert_eq!(counts(&past.preview().await.counts, "registers"), [(2018, 1)]);
-    past.world.turn_to("2026-02-03");
-    assert_eq!(counts(&past.preview().await.counts, "registers"), [(2018, 2)]);
+    past.world.turn_to("2023-10-01");
+    assert_eq!(counts(&past.preview().await.counts, "registers"), [(2016, 1)]);
+    past.world.turn_to("2024-02-06");
+    assert_eq!(counts(&past.preview().await.counts, "registers"), [(2016, 2)]);
 }
 
 #[tokio::test]
 async fn a_legal_hold_stops_retention_and_erasure_until_it_is_lifted() {
-    let past = Past::of_2018().await;
-    past.world.turn_to("2025-10-01");
+    let past = Past::of_2016().await;
+    past.world.turn_to("2023-10-01");
     let hold = past.hold_by_law(&past.left).await;
     assert_eq!(past.hold_by_law(&past.left).await, hold, "a retry");
     let preview = past.preview().await;
     assert_eq!(
         (counts(&preview.counts, "registers"), preview.pupils_under_legal_hold),
-        (vec![(2018, 1)], 1)
+        (vec![(2016, 1)], 1)
     );
     for scope in [pb::ErasureScope::FreeText, pb::ErasureScope::Identity] {
         let answer = past.erase(by_id(&past.left), scope).await;
@@ -205,12 +211,12 @@ async fn a_legal_hold_stops_retention_and_erasure_until_it_is_lifted() {
             .legal_holds,
         [lifted]
     );
-    assert_eq!(counts(&past.preview().await.counts, "registers"), [(2018, 1)]);
+    assert_eq!(counts(&past.preview().await.counts, "registers"), [(2016, 1)]);
 }
 
 #[tokio::test]
 async fn the_database_removes_nothing_for_who_calls_its_functions_too_early_or_for_another_trust() {
-    let past = Past::of_2018().await;
+    let past = Past::of_2016().await;
     let other = past.world.new_trust("Elm").await;
     let client = past.world.sql().await;
     let trust = &past.world.trust_id;
@@ -219,7 +225,7 @@ async fn the_database_removes_nothing_for_who_calls_its_functions_too_early_or_f
     client.batch_execute(&as_trust(&other)).await.unwrap();
     assert!(
         client
-            .query(&remove(&past.left, "2025-10-01"), &[])
+            .query(&remove(&past.left, "2023-10-01"), &[])
             .await
             .unwrap()
             .is_empty(),
@@ -228,7 +234,7 @@ async fn the_database_removes_nothing_for_who_calls_its_functions_too_early_or_f
     client.batch_execute(&as_trust(trust)).await.unwrap();
     assert!(
         client
-            .query(&remove(&past.left, "2025-07-31"), &[])
+            .query(&remove(&past.left, "2023-07-31"), &[])
             .await
             .unwrap()
             .is_empty(),
@@ -236,7 +242,7 @@ async fn the_database_removes_nothing_for_who_calls_its_functions_too_early_or_f
     );
     let erase = |scope: &str| {
         format!(
-            "SELECT erase_pupil('{}', '{scope}', gen_random_uuid(), 'r', 'n', 'p', '2024-01-01', NULL)",
+            "SELECT erase_pupil('{}', '{scope}', gen_random_uuid(), 'r', 'n', 'p', '2022-01-01', NULL)",
             past.left
         )
     };
@@ -255,7 +261,7 @@ async fn the_database_removes_nothing_for_who_calls_its_functions_too_early_or_f
     );
     assert!(
         client
-            .query(&remove(&past.left, "2025-10-01"), &[])
+            .query(&remove(&past.left, "2023-10-01"), &[])
             .await
             .unwrap()
             .is_empty(),
@@ -272,8 +278,61 @@ async fn the_database_removes_nothing_for_who_calls_its_functions_too_early_or_f
     );
     client.batch_execute("RESET app.trust_id").await.unwrap();
     assert_eq!(
-        code(client.query(&remove(&past.left, "2025-10-01"), &[]).await.unwrap_err()),
+        code(client.query(&remove(&past.left, "2023-10-01"), &[]).await.unwrap_err()),
         insufficient,
         "of no trust"
+    );
+}
+
+#[tokio::test]
+async fn a_removal_that_was_cut_off_goes_on_where_it_was_and_counts_what_went_before() {
+    let past = Past::of_2016().await;
+    past.world.turn_to("2023-08-01");
+    let [first, last] = {
+        let mut both = [past.left.clone(), past.stays.clone()];
+        both.sort();
+        both
+    };
+    // As a replica leaves it that dies after the step that looked at the first pupil.
+    let job = "0f9d7a52-0000-4000-8000-000000000042";
+    let outcome = format!(
+        r#"{{"removed": [{{"kind": "registers", "record": "registers", "academic_year": 2016, "removed": 1}}],
+            "after": "{first}", "done": 1}}"#
+    );
+    let owner = past.world.sql().await;
+    let cut_off = format!(
+        "INSERT INTO jobs (trust_id, job_id, kind, state, settings, done, total, outcome, attempts, requested_by_name,
+             requested_by_position, created_at, updated_at)
+         VALUES ('{}', '{job}', 'apply_retention', 'running', '{{}}', 1, 2, '{outcome}', 1, 'n', 'p', now(), now())",
+        past.world.trust_id
+    );
+    owner.batch_execute(&cut_off).await.unwrap();
+    past.world.service.run_unfinished_jobs().await.unwrap();
+    let request = pb::GetJobRequest {
+        trust_id: past.world.trust_id.clone(),
+        job_id: job.into(),
+    };
+    let job = past
+        .world
+        .admin()
+        .get_job(request)
+        .await
+        .unwrap()
+        .into_inner()
+        .job
+        .unwrap();
+    assert_eq!(
+        (job.state(), job.done, job.total),
+        (pb::JobState::Succeeded, 2, 2),
+        "{}",
+        job.failure
+    );
+    assert_eq!(counts(&job.removed, "registers"), [(2016, 2)]);
+    let left = owner.query("SELECT pupil_id::text FROM registers", &[]).await.unwrap();
+    let left: Vec<String> = left.iter().map(|row| row.get(0)).collect();
+    assert_eq!(
+        left,
+        [first],
+        "what was looked at before is not looked at again, and {last} is"
     );
 }
