@@ -321,8 +321,11 @@ pub async fn uploads_waiting(
     Ok(rows)
 }
 
-/// The runs of an upload, as the migration lays them down: the pupil, the first place and the marks.
-fn runs_of(content: &[u8]) -> Result<Vec<(Uuid, usize, &[u8])>, StoreError> {
+/// A run of an upload: the pupil, the first place and the marks.
+type Run<'a> = (Uuid, usize, &'a [u8]);
+
+/// The runs of an upload, as the migration lays them down.
+fn runs_of(content: &[u8]) -> Result<Vec<Run<'_>>, StoreError> {
     const CORRUPT: StoreError = StoreError::Corrupt("reconciliations.content");
     let mut rest = content;
     let mut runs = Vec::new();

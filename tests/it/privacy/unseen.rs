@@ -76,21 +76,21 @@ fn seen(text: &str) -> Option<String> {
 
 /// What a personal text holds: fit for its field, too long, with a character that cannot be stored, or of the wrong form.
 #[derive(Clone, Copy, Debug)]
-enum Words4 {
+enum Form {
     Fit,
     TooLong,
     Null,
     Spaced,
 }
 
-const KINDS: [Words4; 4] = [Words4::Fit, Words4::TooLong, Words4::Null, Words4::Spaced];
+const KINDS: [Form; 4] = [Form::Fit, Form::TooLong, Form::Null, Form::Spaced];
 
-fn personal(kind: Words4, number: usize) -> String {
+fn personal(kind: Form, number: usize) -> String {
     match kind {
-        Words4::Fit => format!("{CANARY}{number}"),
-        Words4::TooLong => format!("{CANARY}{number} ").repeat(2_000),
-        Words4::Null => format!("{CANARY}\0{number}"),
-        Words4::Spaced => format!("  {CANARY} ' \" {{}} % \n {number}"),
+        Form::Fit => format!("{CANARY}{number}"),
+        Form::TooLong => format!("{CANARY}{number} ").repeat(2_000),
+        Form::Null => format!("{CANARY}\0{number}"),
+        Form::Spaced => format!("  {CANARY} ' \" {{}} % \n {number}"),
     }
 }
 
@@ -118,7 +118,7 @@ impl Known {
     }
 
     /// A message with something in every field, each choice taken by turns.
-    fn message(&self, of: &MessageDescriptor, kind: Words4, turn: usize, depth: usize) -> DynamicMessage {
+    fn message(&self, of: &MessageDescriptor, kind: Form, turn: usize, depth: usize) -> DynamicMessage {
         let mut message = DynamicMessage::new(of.clone());
         if of.full_name() == "google.protobuf.FieldMask" {
             return message;
@@ -147,7 +147,7 @@ impl Known {
         &self,
         of: &MessageDescriptor,
         field: &FieldDescriptor,
-        kind: Words4,
+        kind: Form,
         turn: usize,
         depth: usize,
     ) -> Option<Value> {

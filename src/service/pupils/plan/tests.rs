@@ -102,6 +102,7 @@ fn add_pupil(stored: &mut Stored, number: u128, identifiers: &[(&str, bool)]) {
             version: 1,
             created_at: at,
             updated_at: at,
+            erased_at: None,
         },
     };
     stored.pupils.insert(pupil_id, pupil);
